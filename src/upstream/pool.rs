@@ -1,0 +1,286 @@
+//! One worker's kept connections.
+//!
+//! A pool belongs to a worker thread, so its lock is never contended and a connection's task runs
+//! where its calls run: no wake-up crosses a core. HTTP/1.1 connections are used last in, first out
+//! (the warmest first); HTTP/2 keeps one connection per origin and opens streams on it.
+
+use std::{
+    collections::HashMap,
+    fmt, io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use http::{Request, Response, Uri, uri::Authority};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::Instant;
+
+use super::{
+    body::{RequestBody, ResponseBody},
+    connect::{Causes, Connector},
+};
+
+/// Kept no longer than this when idle. Below the 60 s after which common balancers hang up.
+const IDLE: Duration = Duration::from_secs(55);
+/// Kept at most, per origin and worker; a burst beyond closes the surplus afterwards.
+const MAX_IDLE: usize = 512;
+
+/// The connections of one worker.
+#[derive(Clone)]
+pub struct Pool(Arc<Shared>);
+
+struct Shared {
+    connector: Connector,
+    origins: Mutex<HashMap<Origin, Kept>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Origin {
+    https: bool,
+    authority: Authority,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// Newest last.
+    h1: Vec<(Instant, http1::SendRequest<RequestBody>)>,
+    h2: Option<http2::SendRequest<RequestBody>>,
+}
+
+/// Why a request got no response head.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// No connection: refused, unreachable, unresolvable, TLS.
+    #[error("could not connect: {0}")]
+    Connect(#[source] io::Error),
+    /// No connection in time.
+    #[error("no connection within {0:?}")]
+    ConnectTimeout(Duration),
+    /// The connection ended before a response head.
+    #[error("the connection ended before an answer: {0}")]
+    Closed(String),
+}
+
+/// A response head, and whether a kept connection had to be replaced to get it.
+#[derive(Debug)]
+pub struct Sent {
+    pub response: Response<ResponseBody>,
+}
+
+/// A lent HTTP/1.1 connection, returned when its response has been read.
+pub(super) struct Lease {
+    pool: Pool,
+    origin: Origin,
+    sender: http1::SendRequest<RequestBody>,
+}
+
+enum Sender {
+    H1 { sender: http1::SendRequest<RequestBody>, kept: bool },
+    H2 { sender: http2::SendRequest<RequestBody>, kept: bool },
+}
+
+// === impl Pool ===
+
+impl Pool {
+    /// An empty pool.
+    pub fn new(connector: Connector) -> Self {
+        Self(Arc::new(Shared { connector, origins: Mutex::new(HashMap::new()) }))
+    }
+
+    /// Sends one request to the origin of `base` and waits for the response's head.
+    ///
+    /// `build` makes the request; it is called again when a kept connection turns out to have died
+    /// idle, as long as `repeatable` says that the body can be sent twice. `build` is told whether the
+    /// connection speaks HTTP/2.
+    ///
+    /// # Errors
+    /// See [`SendError`]. There is no deadline on the answer here: the caller has it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the upstream call: HTTP/1.1 by closing the connection, HTTP/2 by a reset.
+    pub async fn send(
+        &self,
+        base: &Uri,
+        connect_timeout: Duration,
+        repeatable: impl Fn() -> bool + Send,
+        build: impl Fn(bool) -> Request<RequestBody> + Send,
+    ) -> Result<Sent, SendError> {
+        let origin = Origin::of(base)?;
+        let mut fresh = false;
+        loop {
+            let sender = match if fresh { None } else { self.take(&origin) } {
+                Some(sender) => sender,
+                None => self.connect(&origin, base, connect_timeout).await?,
+            };
+            let kept = sender.kept();
+            match self.send_on(sender, &origin, &build).await {
+                Ok(response) => return Ok(Sent { response }),
+                // Died idle: the peer closed it while we were writing, or before. Nothing of an answer
+                // was seen on a connection that had worked before; a new one tells the truth.
+                Err(error) if kept && repeatable() && died_idle(&error) => fresh = true,
+                Err(error) => return Err(SendError::Closed(Causes(&error).to_string())),
+            }
+        }
+    }
+
+    async fn send_on(
+        &self,
+        sender: Sender,
+        origin: &Origin,
+        build: &(impl Fn(bool) -> Request<RequestBody> + Send),
+    ) -> Result<Response<ResponseBody>, hyper::Error> {
+        match sender {
+            Sender::H1 { mut sender, .. } => {
+                sender.ready().await?;
+                let response = sender.send_request(build(false)).await?;
+                let upgraded = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
+                let lease = (!upgraded).then(|| Lease { pool: self.clone(), origin: origin.clone(), sender });
+                Ok(response.map(|incoming| ResponseBody::new(incoming, lease)))
+            }
+            Sender::H2 { mut sender, .. } => {
+                sender.ready().await?;
+                let response = sender.send_request(build(true)).await?;
+                Ok(response.map(|incoming| ResponseBody::new(incoming, None)))
+            }
+        }
+    }
+
+    fn take(&self, origin: &Origin) -> Option<Sender> {
+        let mut origins = self.origins();
+        let kept = origins.get_mut(origin)?;
+        if let Some(h2) = &kept.h2 {
+            if !h2.is_closed() {
+                return Some(Sender::H2 { sender: h2.clone(), kept: true });
+            }
+            kept.h2 = None;
+        }
+        let now = Instant::now();
+        while let Some((since, sender)) = kept.h1.pop() {
+            if now.duration_since(since) > IDLE {
+                // Older ones lie below.
+                kept.h1.clear();
+                return None;
+            }
+            if !sender.is_closed() {
+                return Some(Sender::H1 { sender, kept: true });
+            }
+        }
+        None
+    }
+
+    async fn connect(&self, origin: &Origin, base: &Uri, timeout: Duration) -> Result<Sender, SendError> {
+        let connecting = async {
+            let (io, h2) = self.0.connector.connect(base.clone()).await.map_err(SendError::Connect)?;
+            self.handshake(origin, io, h2).await
+        };
+        tokio::time::timeout(timeout, connecting).await.unwrap_or(Err(SendError::ConnectTimeout(timeout)))
+    }
+
+    async fn handshake(&self, origin: &Origin, io: super::connect::Io, h2: bool) -> Result<Sender, SendError> {
+        let failed = |error: hyper::Error| SendError::Connect(io::Error::other(Causes(&error).to_string()));
+        if h2 {
+            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .adaptive_window(true)
+                .keep_alive_interval(Duration::from_secs(20))
+                .keep_alive_timeout(Duration::from_secs(10))
+                .handshake(io)
+                .await
+                .map_err(failed)?;
+            tokio::spawn(async move {
+                // Its end shows on the calls that ran on it.
+                let _ = connection.await;
+            });
+            self.origins().entry(origin.clone()).or_default().h2 = Some(sender.clone());
+            return Ok(Sender::H2 { sender, kept: false });
+        }
+        let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(failed)?;
+        tokio::spawn(async move {
+            let _ = connection.with_upgrades().await;
+        });
+        Ok(Sender::H1 { sender, kept: false })
+    }
+
+    /// Drops connections that were idle too long. Called now and then by the worker.
+    pub fn purge(&self) {
+        let now = Instant::now();
+        self.origins().retain(|_, kept| {
+            kept.h1.retain(|(since, sender)| now.duration_since(*since) <= IDLE && !sender.is_closed());
+            kept.h2.as_ref().is_some_and(|h2| !h2.is_closed()) || !kept.h1.is_empty()
+        });
+    }
+
+    /// Kept connections, of all origins.
+    pub fn idle(&self) -> usize {
+        self.origins().values().map(|kept| kept.h1.len()).sum()
+    }
+
+    fn origins(&self) -> MutexGuard<'_, HashMap<Origin, Kept>> {
+        self.0.origins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn died_idle(error: &hyper::Error) -> bool {
+    error.is_canceled() || error.is_closed() || error.is_incomplete_message() || {
+        let mut cause = std::error::Error::source(error);
+        loop {
+            let Some(error) = cause else { break false };
+            if let Some(io) = error.downcast_ref::<io::Error>() {
+                break matches!(
+                    io.kind(),
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted
+                );
+            }
+            cause = error.source();
+        }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("idle", &self.idle()).finish()
+    }
+}
+
+// === impl Origin ===
+
+impl Origin {
+    fn of(uri: &Uri) -> Result<Self, SendError> {
+        let authority = uri.authority().cloned();
+        let authority = authority.ok_or_else(|| SendError::Connect(io::Error::other("the base URL has no host")))?;
+        Ok(Self { https: uri.scheme() == Some(&http::uri::Scheme::HTTPS), authority })
+    }
+}
+
+// === impl Sender ===
+
+impl Sender {
+    fn kept(&self) -> bool {
+        match self {
+            Self::H1 { kept, .. } | Self::H2 { kept, .. } => *kept,
+        }
+    }
+}
+
+// === impl Lease ===
+
+impl Lease {
+    /// The response has been read: the connection may serve another call.
+    pub(super) fn give_back(self) {
+        if self.sender.is_closed() {
+            return;
+        }
+        let mut origins = self.pool.origins();
+        let kept = &mut origins.entry(self.origin.clone()).or_default().h1;
+        if kept.len() < MAX_IDLE {
+            kept.push((Instant::now(), self.sender));
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lease")
+    }
+}
