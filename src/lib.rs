@@ -1,3 +1,4 @@
 //! weir
 
+pub mod dialect;
 pub mod json;

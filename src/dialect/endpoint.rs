@@ -157,21 +157,39 @@ mod tests {
 
     #[test]
     fn the_version_prefix_is_optional_and_post_makes_the_difference() {
-        for path in ["/v1/chat/completions", "/chat/completions", "/v1/chat/completions/"] {
+        for path in [
+            "/v1/chat/completions",
+            "/chat/completions",
+            "/v1/chat/completions/",
+        ] {
             assert_eq!(Endpoint::of(&Method::POST, path), Endpoint::ChatCompletions);
             assert_eq!(Endpoint::of(&Method::GET, path), Endpoint::Other);
         }
-        assert_eq!(Endpoint::of(&Method::GET, "/v1/models/gpt-4o"), Endpoint::Models);
+        assert_eq!(
+            Endpoint::of(&Method::GET, "/v1/models/gpt-4o"),
+            Endpoint::Models
+        );
         assert_eq!(Endpoint::of(&Method::GET, "/v1/modelsx"), Endpoint::Other);
-        assert_eq!(Endpoint::of(&Method::POST, "/v1x/responses"), Endpoint::Other);
-        assert_eq!(Endpoint::of(&Method::POST, "/v1/responses/resp_1/cancel"), Endpoint::Other);
-        assert_eq!(Endpoint::of(&Method::GET, "/v1/realtime"), Endpoint::Realtime);
+        assert_eq!(
+            Endpoint::of(&Method::POST, "/v1x/responses"),
+            Endpoint::Other
+        );
+        assert_eq!(
+            Endpoint::of(&Method::POST, "/v1/responses/resp_1/cancel"),
+            Endpoint::Other
+        );
+        assert_eq!(
+            Endpoint::of(&Method::GET, "/v1/realtime"),
+            Endpoint::Realtime
+        );
     }
 
     #[test]
     fn names_are_distinct() {
-        let names: std::collections::HashSet<_> =
-            Endpoint::ALL.iter().map(|endpoint| endpoint.as_str()).collect();
+        let names: std::collections::HashSet<_> = Endpoint::ALL
+            .iter()
+            .map(|endpoint| endpoint.as_str())
+            .collect();
         assert_eq!(names.len(), Endpoint::ALL.len());
     }
 }
