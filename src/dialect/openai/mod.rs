@@ -11,7 +11,9 @@
 
 pub mod envelope;
 pub mod multipart;
+pub mod stream;
 pub mod usage;
 
 pub use envelope::{Envelope, Needs};
+pub use stream::{Machine, Meaning};
 pub use usage::{Facts, ServiceTier, Usage};
