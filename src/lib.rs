@@ -1,5 +1,6 @@
 //! weir
 
+pub mod codec;
 pub mod dialect;
 pub mod json;
 pub mod sse;

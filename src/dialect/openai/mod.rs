@@ -10,6 +10,7 @@
 //! | `replay` | a whole answer as a stream and the other way, for the cache |
 
 pub mod envelope;
+pub mod error;
 pub mod multipart;
 pub mod stream;
 pub mod usage;
