@@ -24,7 +24,10 @@ pub use self::{
 };
 use crate::{
     config::{App, Route, Upstream},
-    dialect::{Endpoint, Envelope, Usage},
+    dialect::{
+        Endpoint,
+        openai::{Envelope, Usage},
+    },
 };
 
 /// A request as it came in: decoded, bounded, with an id; nothing is known about it yet.

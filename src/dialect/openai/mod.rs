@@ -10,8 +10,11 @@
 //! | `replay` | a whole answer as a stream and the other way, for the cache |
 
 pub mod envelope;
+pub mod error;
 pub mod multipart;
+pub mod stream;
 pub mod usage;
 
 pub use envelope::{Envelope, Needs};
+pub use stream::{Machine, Meaning};
 pub use usage::{Facts, ServiceTier, Usage};
