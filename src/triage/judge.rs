@@ -63,7 +63,11 @@ pub fn judge_at(provider: &Provider, evidence: &Evidence<'_>, now: SystemTime) -
         scope: ruling.scope,
         wait,
         reset_at,
-        retry_same: ruling.retry_same,
+        // Its own word against a repeat outranks what is usual; its word for one does not make a hopeless one useful.
+        retry_same: match text_of(evidence.headers, "x-should-retry") {
+            Some(word) if word.eq_ignore_ascii_case("false") => Helps::No,
+            _ => ruling.retry_same,
+        },
         waiting_helps: ruling.waiting_helps,
         fallback_helps: ruling.fallback_helps,
         advice: match rule.and_then(|rule| rule.advice.as_ref()) {

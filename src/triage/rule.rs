@@ -344,6 +344,11 @@ impl When {
                 .iter_mut()
                 .for_each(|word| word.make_ascii_lowercase());
         }
+        let headers = std::mem::take(&mut self.header);
+        self.header = headers
+            .into_iter()
+            .map(|(name, pattern)| (name.to_ascii_lowercase(), pattern))
+            .collect();
     }
 
     fn patterns(&self) -> impl Iterator<Item = &Pattern> {
