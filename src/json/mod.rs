@@ -66,4 +66,4 @@ impl Problem {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

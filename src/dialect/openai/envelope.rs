@@ -294,7 +294,11 @@ fn has_element(value: Raw<'_>, wanted: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
     use super::*;
+    use crate::json::tests::{json, spelled};
 
     fn chat(body: &str) -> Envelope {
         Envelope::scan(Endpoint::ChatCompletions, body.as_bytes()).unwrap()
@@ -392,6 +396,22 @@ mod tests {
                 Envelope::scan(Endpoint::ChatCompletions, body.as_bytes()).is_err(),
                 "{body}"
             );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_scanned_is_what_serde_json_reads(
+            (value, body) in json().prop_map(|inner| json!({
+                "messages": inner, "model": inner.get("model").cloned().unwrap_or_else(|| "m".into()),
+                "stream": inner.is_object(), "max_tokens": inner.as_i64(), "finish_reason": inner,
+            })).prop_flat_map(|value| (Just(value.clone()), spelled(value)))
+        ) {
+            let envelope = chat(&body);
+            prop_assert_eq!(envelope.model.as_deref(), value["model"].as_str());
+            prop_assert_eq!(Some(envelope.stream), value["stream"].as_bool());
+            prop_assert_eq!(envelope.max_output_tokens, value["max_tokens"].as_u64());
+            prop_assert!(envelope.input_chars <= body.len() as u64);
         }
     }
 }

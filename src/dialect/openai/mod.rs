@@ -12,6 +12,7 @@
 pub mod envelope;
 pub mod error;
 pub mod multipart;
+pub mod replay;
 pub mod stream;
 pub mod usage;
 

@@ -1,5 +1,8 @@
 //! Streams as the providers send them, whole, cut and broken.
 
+use proptest::prelude::*;
+use serde_json::json;
+
 use super::*;
 use crate::sse::{Inspector, data, named};
 
@@ -125,14 +128,13 @@ fn tool_calls_reasoning_and_refusals_are_progress() {
 
 #[test]
 fn errors_in_a_chat_stream_are_found_where_they_stand() {
-    let ranged = |event: &str| match chat(&[ROLE, event, "[DONE]"]) {
-        (meanings, machine) => {
-            assert!(!machine.complete_at_eof(), "{event}");
-            let Meaning::Error(range) = meanings[1].clone() else {
-                panic!("{event}")
-            };
-            event[range].to_owned()
-        }
+    let ranged = |event: &str| {
+        let (meanings, machine) = chat(&[ROLE, event, "[DONE]"]);
+        assert!(!machine.complete_at_eof(), "{event}");
+        let Meaning::Error(range) = meanings[1].clone() else {
+            panic!("{event}")
+        };
+        event[range].to_owned()
     };
     assert_eq!(
         ranged(r#"{"error":{"message":"m","code":500}}"#),
@@ -271,4 +273,32 @@ fn other_streams_end_with_their_last_event_or_unknown() {
     assert!(machine.complete_at_eof() && machine.usage().is_some());
     assert!(run("data: {\"x\":1}\n\n").1.complete_at_eof());
     assert!(!run("event: error\ndata: oh\n\n").1.complete_at_eof());
+}
+
+proptest! {
+    /// Whatever a model says, in text or in arguments, ends no stream and fails none.
+    #[test]
+    fn no_text_passes_for_an_end(text in prop_oneof![any::<String>(), "(\"finish_reason\"|\"error\"|:|\"stop\"|[{}\\[\\],\\\\]|\\[DONE\\]|\n\n|data: ){1,8}"]) {
+        for delta in [json!({ "content": text }), json!({ "tool_calls": [{ "index": 0, "function": { "arguments": text } }] })] {
+            let event = json!({ "choices": [{ "index": 0, "delta": delta, "finish_reason": null }] }).to_string();
+            let (meanings, machine) = chat(&[&event]);
+            prop_assert!(matches!(meanings[..], [Meaning::Semantic | Meaning::Lifecycle]), "{:?}", meanings);
+            prop_assert!(!machine.complete_at_eof());
+        }
+        let event = json!({ "type": "response.output_text.delta", "delta": text }).to_string();
+        let (meanings, machine) = run(Endpoint::Responses, &format!("data: {event}\n\n"));
+        prop_assert_eq!(meanings, vec![if text.is_empty() { Meaning::Lifecycle } else { Meaning::Semantic }]);
+        prop_assert!(!machine.complete_at_eof());
+    }
+
+    #[test]
+    fn any_bytes_have_a_meaning(text in prop::collection::vec(any::<u8>(), 0..80)) {
+        for endpoint in Endpoint::ALL {
+            let mut machine = Machine::new(endpoint, 1);
+            let event = sse::Event::parse(data(&text));
+            if let Meaning::Error(range) = machine.feed(&event.as_ref()) {
+                prop_assert!(event.data.get(range).is_some());
+            }
+        }
+    }
 }
