@@ -10,6 +10,7 @@ mod directives;
 mod layer;
 mod refused;
 
+pub(crate) use self::layer::form_boundary;
 pub use self::{
     credential::Apps,
     layer::{Admit, AdmitLayer, Params},
