@@ -188,6 +188,10 @@ impl Error {
         }
         let learnt = Learnt {
             target: self.target().cloned(),
+            route: match self {
+                Self::Retry(gave_up) => Some(Arc::clone(&gave_up.route)),
+                _ => None,
+            },
             provider_request_id: self.failure().and_then(|f| f.provider_request_id()),
             ..Learnt::default()
         };

@@ -127,7 +127,10 @@ where
         let attempt = state.attempt(index);
         std::future::poll_fn(|cx| inner.poll_ready(cx)).await?;
         let error = match inner.call(attempt).await {
-            Ok(reply) => return Ok(reply),
+            Ok(mut reply) => {
+                reply.learnt.route = Some(Arc::clone(&plan.route.name));
+                return Ok(reply);
+            }
             Err(error) => error,
         };
         match state.after(index, repeats, &error) {
@@ -236,6 +239,6 @@ impl Loop<'_> {
 
     fn gave_up(self) -> Error {
         let last = self.error.expect("the loop runs at least once and ends with an error");
-        Error::Retry(Arc::new(GaveUp { last }))
+        Error::Retry(Arc::new(GaveUp { last, route: Arc::clone(&self.plan.route.name) }))
     }
 }

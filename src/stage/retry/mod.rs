@@ -12,6 +12,8 @@ pub use self::{
     decide::{Decision, Situation, decide},
     layer::{Params, Retry, RetryLayer, Shared},
 };
+use std::sync::Arc;
+
 use crate::error::Error;
 
 /// The loop ended without an answer.
@@ -20,4 +22,6 @@ use crate::error::Error;
 pub struct GaveUp {
     /// What the caller gets.
     pub last: Error,
+    /// The route it was on.
+    pub route: Arc<str>,
 }
