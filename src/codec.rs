@@ -263,6 +263,20 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn any_bytes_end_in_a_body_or_an_error(body in prop::collection::vec(any::<u8>(), 0..200), coding in 0..4usize) {
+            let _ = decode_all(CODINGS[coding], body.into(), 10_000).map(|plain| assert!(plain.len() <= 10_000));
+        }
+    }
+
+    #[test]
+    fn an_empty_body_is_empty_in_any_coding() {
+        for coding in CODINGS {
+            assert_eq!(decode_all(coding, Bytes::new(), 0).unwrap(), "");
+        }
+    }
+
     #[test]
     fn a_bomb_is_refused_at_the_bound() {
         let plain = vec![b'a'; 8 << 20];

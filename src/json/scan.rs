@@ -15,16 +15,38 @@ pub(super) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
 
 /// `at` stands on an opening quote; gives the place just behind the closing one.
 #[inline]
-pub(super) fn skip_string(bytes: &[u8], at: usize) -> Result<usize, Error> {
+pub(crate) fn skip_string(bytes: &[u8], at: usize) -> Result<usize, Error> {
     let mut at = at + 1;
     loop {
         let rest = bytes.get(at..).unwrap_or_default();
-        match memchr2(b'"', b'\\', rest) {
+        match find_special(rest) {
             Some(hit) if rest[hit] == b'"' => return Ok(at + hit + 1),
             Some(hit) => at += hit + 2,
             None => return Err(Problem::Truncated.at(bytes.len())),
         }
     }
+}
+
+/// The first quote or backslash.
+///
+/// Keys and deltas are a few bytes long, where entering `memchr` costs more than it saves: so
+/// the first bytes are looked at eight at a time.
+#[inline]
+pub(super) fn find_special(rest: &[u8]) -> Option<usize> {
+    const SHORT: usize = 32;
+    let mut at = 0;
+    while at < SHORT
+        && let Some(word) = rest[at..].first_chunk::<8>()
+    {
+        let word = u64::from_le_bytes(*word);
+        let hits =
+            zero_bytes(word ^ (ONES * b'"' as u64)) | zero_bytes(word ^ (ONES * b'\\' as u64));
+        if hits != 0 {
+            return Some(at + hits.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    memchr2(b'"', b'\\', &rest[at..]).map(|hit| at + hit)
 }
 
 /// Skips one value of any kind; `at` stands on its first byte.
@@ -92,8 +114,39 @@ fn skip_nested(bytes: &[u8], mut at: usize) -> Result<usize, Error> {
                     return Ok(at + 1);
                 }
             }
-            _ => {}
+            _ => {
+                at = next_structural(bytes, at + 1);
+                continue;
+            }
         }
         at += 1;
     }
+}
+
+/// The next quote or bracket at or after `at`, give or take: long runs of numbers (embeddings)
+/// are stepped over eight bytes at a time, the last few bytes of a body are left to the caller.
+#[inline]
+fn next_structural(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*word);
+        // Brackets and braces differ in one bit only.
+        let bent = word | (ONES * 0x20);
+        let hits = zero_bytes(word ^ (ONES * b'"' as u64))
+            | zero_bytes(bent ^ (ONES * b'{' as u64))
+            | zero_bytes(bent ^ (ONES * b'}' as u64));
+        if hits != 0 {
+            return at + hits.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at
+}
+
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+
+/// A flag in the top bit of each byte that is zero. A false flag may stand above a true one,
+/// never below, so the lowest flag is always right.
+#[inline]
+const fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & (ONES << 7)
 }

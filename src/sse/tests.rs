@@ -199,3 +199,12 @@ fn an_event_without_its_empty_line_is_shown_at_the_end_only() {
 fn a_comment_is_no_newline_injection() {
     assert_eq!(comment("a\ndata: b"), ": a data: b\n\n");
 }
+
+proptest! {
+    #[test]
+    fn no_byte_is_lost_whatever_comes(text in prop::collection::vec(prop_oneof![any::<u8>(), Just(b'\n'), Just(b'\r'), Just(b':')], 0..60), size in 1..9usize) {
+        let chunks: Vec<&[u8]> = text.chunks(size).collect();
+        prop_assert_eq!(&inspect(&chunks).1, &text);
+        prop_assert_eq!(&decode(&chunks).1, &text);
+    }
+}

@@ -86,6 +86,8 @@ fn is_named(headers: &[u8], wanted: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const FORM: &str = "--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\
@@ -128,5 +130,14 @@ mod tests {
         );
         assert_eq!(boundary("application/json; boundary=ab"), None);
         assert_eq!(boundary("multipart/form-data"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(prefix in "(--b|\r\n|\r\n\r\n|name=\"model\"|Content-Disposition: form-data; |x){0,12}") {
+            if let Some((range, value)) = multipart_model(prefix.as_bytes(), "b") {
+                prop_assert_eq!(&prefix[range], value);
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! There and back again; and what must not be replayed.
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -239,4 +240,17 @@ fn a_failed_or_unfinished_response_is_refused() {
     let events = responses_to_stream(&bytes(&response())).unwrap();
     let cut = joined(&events[..events.len() - 1]);
     assert_eq!(stream_to_responses([cut]), Err(ReplayError::NotWhole));
+}
+
+proptest! {
+    #[test]
+    fn any_text_survives_any_cut(content in "(a|é|\\n|\"|\\\\|data: |\\[DONE\\]|😀){1,12}", arguments in any::<String>(), size in 1..50usize) {
+        let mut whole = chat();
+        whole["choices"][0]["message"]["content"] = content.into();
+        whole["choices"][1]["message"]["tool_calls"][0]["function"]["arguments"] = arguments.into();
+        let events = chat_to_stream(&bytes(&whole), true).unwrap();
+        let text = joined(&events);
+        let back = stream_to_chat(text.chunks(size).map(Bytes::copy_from_slice), None).unwrap();
+        prop_assert_eq!(serde_json::from_slice::<Value>(&back).unwrap(), whole);
+    }
 }
