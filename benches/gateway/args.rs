@@ -22,6 +22,11 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     pub(crate) skip: Vec<String>,
 
+    /// Measure the bare proxy a second time, as `twin`: how far its multiples are from 1 is how
+    /// much this machine's noise can do to the others
+    #[arg(long)]
+    pub(crate) twin: bool,
+
     /// The weir binary to measure instead of the one built with this bench
     #[arg(long, value_name = "FILE")]
     pub(crate) weir: Option<PathBuf>,
@@ -85,7 +90,7 @@ pub(crate) struct Goals {
     #[arg(long, value_name = "RATIO")]
     pub(crate) max_ratio_call: Option<f64>,
 
-    /// CPU per paced SSE event, as a multiple of the bare proxy's [--check: 2.0]
+    /// CPU per SSE event, at either pace, as a multiple of the bare proxy's [--check: 2.0]
     #[arg(long, value_name = "RATIO")]
     pub(crate) max_ratio_stream: Option<f64>,
 

@@ -62,11 +62,12 @@ pub(crate) struct Scene {
 
 /// All gateways that `args` asks for, the bare proxy first.
 pub(crate) fn all(args: &Args) -> Result<Vec<Gateway>> {
-    let mut gateways = vec![Gateway {
-        name: BARE.to_owned(),
+    let plain = |name: &str| Gateway {
+        name: name.to_owned(),
         launch: How::Bare,
         fixed: None,
-    }];
+    };
+    let mut gateways = vec![plain(BARE)];
     let wanted = |name: &str| !args.skip.iter().any(|skipped| skipped == name);
     if wanted("weir") {
         let built = Path::new(env!("CARGO_BIN_EXE_weir"));
@@ -75,6 +76,9 @@ pub(crate) fn all(args: &Args) -> Result<Vec<Gateway>> {
             "weir",
             &[&weir, "serve", "--config", "{config}"],
         ));
+    }
+    if args.twin {
+        gateways.push(plain("twin"));
     }
     // A third row takes its time, which a quick run has not got.
     if wanted("nginx") && !args.quick && on_path("nginx") {

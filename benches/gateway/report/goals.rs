@@ -34,7 +34,7 @@ pub(crate) fn missed(report: &Report, args: &Args) -> Vec<String> {
 }
 
 /// What each goal bounds, and whether as a multiple of the bare proxy's.
-fn bounds(goals: &Goals) -> [(Metric, Option<f64>, bool); 6] {
+fn bounds(goals: &Goals) -> [(Metric, Option<f64>, bool); 7] {
     [
         (
             Metric::CallCpu,
@@ -43,6 +43,11 @@ fn bounds(goals: &Goals) -> [(Metric, Option<f64>, bool); 6] {
         ),
         (
             Metric::EventCpu,
+            goals.bound(goals.max_ratio_stream, 2.0),
+            true,
+        ),
+        (
+            Metric::EventCpuAtOnce,
             goals.bound(goals.max_ratio_stream, 2.0),
             true,
         ),
