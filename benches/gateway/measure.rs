@@ -178,8 +178,8 @@ impl Bench {
             Ask::Stream { gap_ms: 1.., .. } => self.plan.paced(),
             _ => self.plan.busy(),
         };
-        for _ in 0..self.plan.rounds {
-            for (name, gateway) in running {
+        for round in 0..self.plan.rounds {
+            for (name, gateway) in turns(running, round) {
                 let served = self.served()?;
                 let mut load = self.load(name, Some(gateway), ask, shape)?;
                 let reached_upstream = (self.served()? - served) as f64;
@@ -232,11 +232,11 @@ impl Bench {
 
     fn latency(&mut self, running: &[(&str, Running)]) -> Result<()> {
         let shape = self.plan.fixed_rate();
-        for _ in 0..self.plan.rounds {
+        for round in 0..self.plan.rounds {
             let direct = self.load(DIRECT, None, Ask::Json, shape)?;
             self.report.add(Metric::Latency50, DIRECT, direct.p50_us);
             self.report.add(Metric::Latency99, DIRECT, direct.p99_us);
-            for (name, gateway) in running {
+            for (name, gateway) in turns(running, round) {
                 let load = self.load(name, Some(gateway), Ask::Json, shape)?;
                 self.report.add(Metric::Latency50, name, load.p50_us);
                 self.report.add(Metric::Latency99, name, load.p99_us);
@@ -285,6 +285,21 @@ impl Bench {
             self.report.troubles.push(trouble);
         }
     }
+}
+
+/// Who comes when: every other round the last is first, so that none always comes after the
+/// same one.
+fn turns<T>(running: &[T], round: usize) -> impl Iterator<Item = &T> {
+    let count = running.len();
+    (0..count)
+        .map(move |turn| {
+            if round.is_multiple_of(2) {
+                turn
+            } else {
+                count - 1 - turn
+            }
+        })
+        .map(|turn| &running[turn])
 }
 
 /// CPU milliseconds per 1,000 of what was counted, `NaN` when nothing was.

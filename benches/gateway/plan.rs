@@ -15,7 +15,9 @@ const PACED: usize = 100;
 /// New slow streams per second: what the upstream and the load generator can stand too.
 const OPENED_PER_SECOND: u32 = 1500;
 
-/// Durations and counts of one run.
+/// Durations and counts of one run. Many short rounds rather than few long ones: what disturbs
+/// a shared machine lasts for seconds, and should hit both sides of a comparison, or one round
+/// that the median then leaves out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     /// Turns that each gateway gets.
@@ -33,9 +35,9 @@ impl Plan {
     /// The whole run takes under a minute with two gateways.
     pub(crate) fn quick() -> Self {
         Self {
-            rounds: 3,
-            warm_up: Duration::from_millis(200),
-            measured: Duration::from_millis(900),
+            rounds: 5,
+            warm_up: Duration::from_millis(150),
+            measured: Duration::from_millis(480),
             starts: 7,
             held: Duration::from_millis(1500),
         }
@@ -44,9 +46,9 @@ impl Plan {
     /// The whole run takes under six minutes with three gateways.
     pub(crate) fn full() -> Self {
         Self {
-            rounds: 7,
-            warm_up: Duration::from_millis(400),
-            measured: Duration::from_millis(1800),
+            rounds: 11,
+            warm_up: Duration::from_millis(300),
+            measured: Duration::from_millis(1050),
             starts: 21,
             held: Duration::from_secs(5),
         }
