@@ -33,7 +33,7 @@ pub(crate) struct Args {
 
     /// Measure one more gateway: a shell command, in which `{port}`, `{admin_port}`, `{upstream}`
     /// (host:port), `{config}` (weir's generated config), `{dir}` (scratch) and `{bench}` (this
-    /// binary) are filled in; `exec` is put before it
+    /// binary) are filled in; `exec` is put before it, so variables need `env`
     #[arg(long = "gateway", value_name = "NAME=CMD")]
     pub(crate) gateways: Vec<String>,
 
