@@ -1,1 +1,3 @@
 //! weir
+pub mod cli;
+pub mod sim;
