@@ -56,7 +56,6 @@ pub struct Limits {
 /// Who asks.
 #[derive(Clone, Debug)]
 pub(crate) struct Who {
-    pub(crate) fingerprint: String,
     pub(crate) organization: String,
     pub(crate) project: Option<String>,
 }
@@ -213,7 +212,6 @@ impl Account {
             }
         };
         Ok(Who {
-            fingerprint: fingerprint(secret),
             organization: organization.to_owned(),
             project: project.map(str::to_owned),
         })

@@ -318,10 +318,10 @@ impl Drop for Entry {
         {
             counter.fetch_add(1, Relaxed);
         }
+        self.journal.in_flight.fetch_sub(1, Relaxed);
         if self.streaming {
             self.journal.open_streams.fetch_sub(1, Relaxed);
         }
-        self.journal.in_flight.fetch_sub(1, Relaxed);
     }
 }
 

@@ -263,7 +263,7 @@ fn check(fault: &Fault) -> Result<Kind, FaultError> {
     match (kind, &fault.error) {
         (Kind::Error, None) => return invalid("error", "must name a recorded failure"),
         (_, Some(id)) if rows::row(id).is_none() => {
-            let near = rows::rows()
+            let near = rows()
                 .iter()
                 .map(|row| (strsim::jaro_winkler(&row.id, id), &row.id))
                 .max_by(|a, b| a.0.total_cmp(&b.0))

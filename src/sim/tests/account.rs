@@ -17,7 +17,6 @@ fn project_key() -> Key {
 
 fn someone() -> Who {
     Who {
-        fingerprint: String::new(),
         organization: "org-A".into(),
         project: None,
     }
@@ -41,7 +40,7 @@ fn any_key_is_good_without_configured_ones_except_invalid_and_missing() {
     assert!(
         wrong
             .message
-            .starts_with("Incorrect API key provided: sk-inval********6789. You"),
+            .starts_with("Incorrect API key provided: sk-inval*********6789. You"),
         "{}",
         wrong.message
     );
