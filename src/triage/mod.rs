@@ -21,7 +21,9 @@ mod policy;
 mod preset;
 mod provider;
 mod rule;
+mod told;
 pub mod wait;
+mod when;
 
 #[cfg(test)]
 mod tests;
