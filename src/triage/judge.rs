@@ -11,7 +11,7 @@ use super::told::{Told, text_of};
 use super::when::Scene;
 use super::{Confidence, Evidence, Provider, Transport, Verdict, advice, wait};
 
-/// A told wait up to this makes a foreign 429 a passing one, whatever its words: empty accounts tell no wait, and
+/// A told wait up to this makes a foreign 429 or 402 a passing one, whatever its words: empty accounts tell no wait, and
 /// limits by the minute never tell more than two of them.
 const PASSING: Duration = Duration::from_secs(120);
 
@@ -33,7 +33,9 @@ pub fn judge_at(provider: &Provider, evidence: &Evidence<'_>, now: SystemTime) -
         _ => facts.status,
     };
     let believed = provider.quota_words_are_final && provider.at_home;
-    let passing = status == Some(429) && !believed && told.wait.is_some_and(|wait| wait <= PASSING);
+    let passing = matches!(status, Some(402 | 429))
+        && !believed
+        && told.wait.is_some_and(|wait| wait <= PASSING);
     let scene = Scene {
         status,
         facts: &facts,

@@ -130,7 +130,7 @@ pub(super) struct When {
     has_error: Option<bool>,
     /// The provider is asked at a host of its own, or is not.
     own_host: Option<bool>,
-    /// The failure passes by itself in minutes: a 429 with a short told wait, where that is to be believed.
+    /// The failure passes by itself in minutes: a 429 or 402 with a short told wait, where that is to be believed.
     passing: Option<bool>,
 }
 
