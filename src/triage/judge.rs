@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::class::{Class, Helps, Scope};
 use super::facts::Facts;
+use super::preset::Rules;
 use super::rule::Rule;
 use super::told::{Told, text_of};
 use super::when::Scene;
@@ -46,8 +47,8 @@ pub fn judge_at(provider: &Provider, evidence: &Evidence<'_>, now: SystemTime) -
         own_host: provider.at_home,
         passing,
     };
-    let rule = provider
-        .rules
+    let sets: Vec<_> = provider.rules.iter().map(Rules::set).collect();
+    let rule = sets
         .iter()
         .flat_map(|set| &set.rules)
         .find(|rule| rule.fits(&scene));
