@@ -167,3 +167,50 @@ fn rows_called_alike_are_alike() {
         assert!(rows.iter().any(|row| row.text("id") == *id), "{id}");
     }
 }
+
+/// Share of the corpus, in percent, whose class an unknown vendor's preset must tell.
+const GENERIC_LEAST: usize = 94;
+
+#[test]
+fn an_unknown_vendor_is_judged_well_by_the_generic_rules() {
+    let provider = preset("openai-compatible").unwrap();
+    let rows = corpus();
+    let mut right = 0;
+    for row in &rows {
+        let (body, headers) = (row.body(), row.headers());
+        let status = u16::try_from(row.json["status"].as_u64().unwrap()).unwrap();
+        let evidence = Evidence {
+            status,
+            headers: &headers,
+            body: &body,
+            transport: row.transport(),
+            endpoint: row.text("endpoint"),
+        };
+        let verdict = judge(&provider, &evidence);
+        if verdict.class.as_str() == row.text("class") {
+            right += 1;
+        } else {
+            println!(
+                "{}: want {}, got {} by {}",
+                row.text("id"),
+                row.text("class"),
+                verdict.class,
+                verdict.rule
+            );
+        }
+        // The one mistake that would hurt: closing an account for a passing limit.
+        let passing = row.text("class").starts_with("rate_limited")
+            && row.text("class") != "rate_limited_day";
+        assert!(
+            !(passing && verdict.class.is_billing() && status == 429),
+            "{}",
+            row.text("id")
+        );
+    }
+    println!("{right} of {}", rows.len());
+    assert!(
+        right * 100 >= rows.len() * GENERIC_LEAST,
+        "{right} of {}",
+        rows.len()
+    );
+}
