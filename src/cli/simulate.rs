@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(long)]
     pub enforce_context: bool,
     /// Requests the log keeps (GET /_sim/log); 0 = none.
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
     pub log: usize,
     /// Worker threads; default: one per core.
     #[arg(long, value_name = "N")]
