@@ -88,7 +88,7 @@ fn serve(args: Args) -> ExitCode {
         Ok(settings) => settings,
         Err(message) => return fail(&message, 64),
     };
-    // One worker needs no threads that wake each other: about a third less CPU per call.
+    // One worker needs no threads that wake each other, and stays out of the way of what is measured.
     let mut builder = match args.workers {
         Some(0 | 1) => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
