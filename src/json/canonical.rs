@@ -10,9 +10,9 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
-use super::scan::{skip_space, skip_value};
+use super::scan::{find_special, skip_space, skip_value};
 use super::text::{Escape, escape, write_ascii_escape, write_unicode_escape};
 use super::{Error, MAX_DEPTH, Problem};
 
@@ -184,7 +184,7 @@ impl Writer<'_> {
         let mut at = at + 1;
         loop {
             let rest = self.body.get(at..).unwrap_or_default();
-            let Some(hit) = memchr2(b'"', b'\\', rest) else {
+            let Some(hit) = find_special(rest) else {
                 return Err(Problem::Truncated.at(self.body.len()));
             };
             self.out.extend_from_slice(&rest[..hit]);

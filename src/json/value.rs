@@ -49,6 +49,10 @@ pub struct Elements<'a> {
 // === impl Raw ===
 
 impl<'a> Raw<'a> {
+    pub(super) const fn new(text: &'a [u8], at: usize) -> Self {
+        Self { text, at }
+    }
+
     /// The one value that makes up `body`; white space around it is left off.
     ///
     /// # Errors

@@ -230,7 +230,8 @@ impl Envelope {
         };
         let mut key: &[u8] = b"";
         loop {
-            let Some(end) = string_end(text, at) else {
+            // The text was walked before, so its strings do end.
+            let Ok(end) = json::skip_string(text, at) else {
                 return;
             };
             let inner = &text[at + 1..end - 1];
@@ -271,19 +272,6 @@ impl Envelope {
             _ if inner.starts_with(b"data:") && memchr(b' ', inner).is_none() => {}
             _ => self.input_chars += inner.len() as u64,
         }
-    }
-}
-
-/// The text was walked before, so its strings end; `None` all the same if one does not.
-fn string_end(text: &[u8], at: usize) -> Option<usize> {
-    let mut at = at + 1;
-    loop {
-        let rest = text.get(at..)?;
-        let hit = memchr::memchr2(b'"', b'\\', rest)?;
-        if rest[hit] == b'"' {
-            return Some(at + hit + 1);
-        }
-        at += hit + 2;
     }
 }
 

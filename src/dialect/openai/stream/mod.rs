@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::envelope::CHARS_PER_TOKEN;
 use super::usage::{ServiceTier, Usage, error_range};
 use crate::dialect::Endpoint;
-use crate::json::{Error, Kind, Members, Raw};
+use crate::json::{Cursor, Error, Kind, Raw};
 use crate::sse::{self, EventRef};
 
 mod responses;
@@ -203,29 +203,30 @@ impl Machine {
         let mut progress = false;
         let mut error = None;
         let mut choice_error = None;
-        for member in Members::of(data)? {
-            let member = member?;
-            match member.raw_key() {
-                b"choices" => {
-                    if member.value.kind() != Kind::Array {
-                        continue;
-                    }
-                    for choice in member.value.elements()? {
-                        let (shows, broke) = self.choice(choice?)?;
-                        progress |= shows;
-                        choice_error = choice_error.or(broke);
-                    }
-                }
-                b"usage" => progress |= self.take_usage(member.value),
+        let mut cursor = Cursor::new(data);
+        cursor.object(|cursor, key| {
+            if key == b"choices" && cursor.kind() == Some(Kind::Array) {
+                return cursor.array(|cursor| {
+                    let (shows, broke) = self.choice(cursor)?;
+                    progress |= shows;
+                    choice_error = choice_error.take().or(broke);
+                    Ok(())
+                });
+            }
+            let value = cursor.value()?;
+            match key {
+                b"usage" => progress |= self.take_usage(value),
                 b"x_groq" => {
-                    if let Some(usage) = member.value.get("usage") {
+                    if let Some(usage) = value.get("usage") {
                         self.take_usage(usage);
                     }
                 }
-                b"error" => error = error_range(member.value),
-                _ => self.take_header(member.raw_key(), member.value),
+                b"error" => error = error_range(value),
+                _ => self.take_header(key, value),
             }
-        }
+            Ok(())
+        })?;
+        cursor.end()?;
         Ok(match error.or(choice_error) {
             Some(range) => Meaning::Error(range),
             None if progress => Meaning::Semantic,
@@ -234,54 +235,57 @@ impl Machine {
     }
 
     /// One choice of a chunk: whether it shows progress, and where it says that it broke off.
-    fn choice(&mut self, choice: Raw<'_>) -> Result<(bool, Option<Range<usize>>), Error> {
-        let mut progress = false;
+    fn choice(&mut self, cursor: &mut Cursor<'_>) -> Result<(bool, Option<Range<usize>>), Error> {
+        let start = cursor.at();
+        let (mut progress, mut finished, mut failed) = (false, false, false);
         let mut error = None;
         let mut index = 0;
-        let mut finished = false;
-        for member in choice.members()? {
-            let member = member?;
-            match member.raw_key() {
-                b"index" => index = member.value.as_u64().unwrap_or(0).min(127),
-                b"delta" | b"message" if member.value.kind() == Kind::Object => {
-                    progress |= self.delta(member.value)?;
-                }
-                b"text" => progress |= self.take_text(member.value),
-                b"finish_reason" if !member.value.is_empty() => {
+        cursor.object(|cursor, key| {
+            if matches!(key, b"delta" | b"message") && cursor.kind() == Some(Kind::Object) {
+                progress |= self.delta(cursor)?;
+                return Ok(());
+            }
+            let value = cursor.value()?;
+            match key {
+                b"index" => index = value.as_u64().unwrap_or(0).min(127),
+                b"text" => progress |= self.take_text(value),
+                b"finish_reason" if !value.is_empty() => {
                     (finished, progress) = (true, true);
                     // A reason that is a failure (OpenRouter's; DeepSeek's lack of capacity).
-                    let failures = ["error", "insufficient_system_resource"];
-                    if failures.iter().any(|reason| member.value.is_str(reason)) {
-                        error = error.or(Some(choice.range()));
-                    }
+                    failed = value.is_str("error") || value.is_str("insufficient_system_resource");
                 }
-                b"error" => error = error_range(member.value).or(error),
+                b"error" => error = error_range(value),
                 _ => {}
             }
-        }
+            Ok(())
+        })?;
         self.seen |= 1 << index;
         if finished {
             self.finished |= 1 << index;
+        }
+        if failed {
+            error = error.or(Some(start..cursor.at()));
         }
         Ok((progress, error))
     }
 
     /// Any member but the role is progress when there is something in it, known or not.
-    fn delta(&mut self, delta: Raw<'_>) -> Result<bool, Error> {
+    fn delta(&mut self, cursor: &mut Cursor<'_>) -> Result<bool, Error> {
         let mut progress = false;
-        for member in delta.members()? {
-            let member = member?;
-            match member.raw_key() {
+        cursor.object(|cursor, key| {
+            let value = cursor.value()?;
+            match key {
                 b"role" => {}
                 b"tool_calls" | b"function_call" | b"audio" => {
-                    if !member.value.is_empty() {
+                    if !value.is_empty() {
                         progress = true;
-                        self.output_chars += arguments_len(member.value);
+                        self.output_chars += arguments_len(value);
                     }
                 }
-                _ => progress |= self.take_text(member.value),
+                _ => progress |= self.take_text(value),
             }
-        }
+            Ok(())
+        })?;
         Ok(progress)
     }
 
@@ -291,6 +295,9 @@ impl Machine {
     }
 
     fn take_usage(&mut self, value: Raw<'_>) -> bool {
+        if value.is_null() {
+            return false;
+        }
         let usage = Usage::of(value);
         self.usage = usage.or(self.usage);
         usage.is_some()

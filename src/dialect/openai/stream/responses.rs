@@ -2,7 +2,7 @@
 
 use super::{Machine, Meaning};
 use crate::dialect::openai::usage::error_range;
-use crate::json::{Error, Members, Raw};
+use crate::json::{Cursor, Error, Raw};
 
 /// The members that decide, wherever they stand in the event.
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,19 +90,21 @@ impl Machine {
 
     fn parts<'a>(&mut self, data: &'a [u8], name: Option<&'a [u8]>) -> Result<Parts<'a>, Error> {
         let mut parts = Parts::default();
-        for member in Members::of(data)? {
-            let member = member?;
-            let value = member.value;
-            match member.raw_key() {
+        let mut cursor = Cursor::new(data);
+        cursor.object(|cursor, key| {
+            let value = cursor.value()?;
+            match key {
                 b"type" => parts.kind = value.inner(),
                 b"delta" => parts.delta = Some(value),
                 b"response" => parts.response = Some(value),
                 b"item" => parts.item = Some(value),
                 b"error" => parts.error = Some(value),
                 b"usage" => parts.usage = Some(value),
-                key => self.take_header(key, value),
+                _ => self.take_header(key, value),
             }
-        }
+            Ok(())
+        })?;
+        cursor.end()?;
         parts.kind = parts.kind.or(name);
         Ok(parts)
     }
