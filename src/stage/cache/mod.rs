@@ -21,6 +21,8 @@ mod layer;
 mod policy;
 mod share;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     layer::{Cache, CacheFuture, CacheLayer, Params, PolicyFor},
