@@ -21,7 +21,13 @@ struct Reader {
 /// The body of the caller that holds `seat`.
 pub(super) fn of(seat: Seat) -> ReplyBody {
     let facts = Arc::new(Facts::default());
-    ReplyBody::stream(Box::pin(Reader { seat, facts: Arc::clone(&facts) }), facts)
+    ReplyBody::stream(
+        Box::pin(Reader {
+            seat,
+            facts: Arc::clone(&facts),
+        }),
+        facts,
+    )
 }
 
 // === impl Reader ===
@@ -30,7 +36,10 @@ impl Body for Reader {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         Poll::Ready(match ready!(self.seat.poll_next(cx)) {
             Next::Chunk(chunk) => Some(Ok(Frame::data(chunk))),
             Next::End(end) => {
@@ -49,6 +58,9 @@ impl Drop for Reader {
     fn drop(&mut self) {
         // The first word counts: after an end this says nothing.
         let usage = self.seat.leave();
-        self.facts.set(End { how: How::CallerLeft, usage });
+        self.facts.set(End {
+            how: How::CallerLeft,
+            usage,
+        });
     }
 }

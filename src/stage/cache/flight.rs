@@ -12,9 +12,11 @@
 //! Plain data under one mutex, held for a few statements: no tower, no HTTP body. `share` drives it, `body`
 //! reads it.
 
+mod map;
+mod seat;
+
 use std::{
-    collections::{HashMap, VecDeque},
-    hash::BuildHasherDefault,
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
@@ -22,20 +24,15 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::key::{FlightKey, Prefix};
+pub(super) use self::{
+    map::Flights,
+    seat::{Next, Seat},
+};
 use crate::{
-    call::{BodyError, Call, End, How, Learnt},
+    call::{BodyError, Call, End, Learnt},
     dialect::openai::Usage,
     error::Error,
 };
-
-/// Of the map of flights: a power of two, some times the cores of any machine.
-const SHARDS: usize = 64;
-
-type Shard = HashMap<FlightKey, Arc<Flight>, BuildHasherDefault<Prefix>>;
-
-/// Every flight that can be joined.
-pub(super) struct Flights(Box<[Mutex<Shard>]>);
 
 /// One upstream call and those who wait for it.
 pub(super) struct Flight {
@@ -43,13 +40,6 @@ pub(super) struct Flight {
     pub(super) call: Arc<Call>,
     max_bytes: usize,
     state: Mutex<State>,
-}
-
-/// A waiter's place in a flight. Gives up the place on drop.
-pub(super) struct Seat {
-    flight: Arc<Flight>,
-    id: u64,
-    leader: bool,
 }
 
 /// The head of an answer, and its body when it came whole.
@@ -69,14 +59,6 @@ pub(super) struct Head {
 pub(super) enum Landed {
     Answer(Arc<Head>),
     Failed(Error),
-}
-
-/// What a reader finds.
-#[derive(Debug)]
-pub(super) enum Next {
-    Chunk(Bytes),
-    End(End),
-    Broken(BodyError, End),
 }
 
 /// What a flight holds after a chunk has come.
@@ -109,6 +91,7 @@ struct State {
     /// All chunks are still here.
     keeps_all: bool,
     end: Option<(End, Option<BodyError>)>,
+    /// In the order of their ids.
     seats: Vec<Place>,
     next_id: u64,
     /// Who is told the usage: one of all, so that it is booked once.
@@ -133,56 +116,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-// === impl Flights ===
-
-impl Flights {
-    pub(super) fn new() -> Self {
-        Self((0..SHARDS).map(|_| Mutex::default()).collect())
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.iter().map(|shard| lock(shard).len()).sum()
-    }
-
-    fn shard(&self, key: &FlightKey) -> MutexGuard<'_, Shard> {
-        lock(&self.0[key.key.shard(SHARDS)])
-    }
-
-    /// A seat in the flight for `key`, or in a new one led by `call`.
-    ///
-    /// `recheck` looks into the store once more before a new flight begins: another one may have landed there
-    /// since the caller looked. Under the same lock, so that there is no gap between the two.
-    ///
-    /// # Errors
-    /// With what `recheck` has found; nobody is seated.
-    pub(super) fn board<T>(
-        &self,
-        key: FlightKey,
-        call: &Arc<Call>,
-        max_bytes: usize,
-        recheck: impl FnOnce() -> Option<T>,
-    ) -> Result<Seat, T> {
-        let mut shard = self.shard(&key);
-        if let Some(seat) = shard.get(&key).and_then(|flight| flight.join(call)) {
-            return Ok(seat);
-        }
-        if let Some(found) = recheck() {
-            return Err(found);
-        }
-        let seat = Flight::led_by(call, max_bytes);
-        shard.insert(key, Arc::clone(&seat.flight));
-        Ok(seat)
-    }
-
-    /// Nobody joins `flight` any more; those in it stay.
-    pub(super) fn close(&self, key: &FlightKey, flight: &Arc<Flight>) {
-        let mut shard = self.shard(key);
-        if shard.get(key).is_some_and(|now| Arc::ptr_eq(now, flight)) {
-            shard.remove(key);
-        }
-    }
-}
-
 // === impl Flight ===
 
 impl Flight {
@@ -203,8 +136,16 @@ impl Flight {
             driver: None,
             call_off: None,
         };
-        let flight = Arc::new(Self { call: Arc::clone(call), max_bytes, state: Mutex::new(state) });
-        Seat { flight, id: 0, leader: true }
+        let flight = Arc::new(Self {
+            call: Arc::clone(call),
+            max_bytes,
+            state: Mutex::new(state),
+        });
+        Seat {
+            flight,
+            id: 0,
+            leader: true,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -220,7 +161,11 @@ impl Flight {
         state.next_id += 1;
         state.seats.push(Place::new(id));
         self.call.deadline.extend(&call.deadline);
-        Some(Seat { flight: Arc::clone(self), id, leader: false })
+        Some(Seat {
+            flight: Arc::clone(self),
+            id,
+            leader: false,
+        })
     }
 
     /// How to end it when the last one has left. Called at once when that has happened already.
@@ -255,7 +200,10 @@ impl Flight {
         }
         state.trim();
         state.wake_all();
-        Held { all: state.keeps_all, room: state.has_room(self.max_bytes) }
+        Held {
+            all: state.keeps_all,
+            room: state.has_room(self.max_bytes),
+        }
     }
 
     /// Waits until the slowest reader is less than `max_bytes` behind.
@@ -309,13 +257,35 @@ impl Flight {
 
 impl std::fmt::Debug for Flight {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Flight").field("call", &self.call.id).finish_non_exhaustive()
+        f.debug_struct("Flight")
+            .field("call", &self.call.id)
+            .finish_non_exhaustive()
     }
 }
 
 // === impl State ===
 
 impl State {
+    /// Whether `id` books the usage; from then on nobody does.
+    fn pays(&mut self, id: u64) -> bool {
+        let pays = self.payer == id && !self.paid;
+        self.paid |= pays;
+        pays
+    }
+
+    /// Where `id` sits.
+    fn seat(&self, id: u64) -> Result<usize, usize> {
+        self.seats.binary_search_by_key(&id, |place| place.id)
+    }
+
+    fn wait(&mut self, id: u64, cx: &Context<'_>) {
+        if let Ok(at) = self.seat(id)
+            && let Some(place) = self.seats.get_mut(at)
+        {
+            place.wait(cx);
+        }
+    }
+
     fn wake_all(&mut self) {
         for place in &mut self.seats {
             if let Some(waker) = place.waker.take() {
@@ -326,7 +296,12 @@ impl State {
 
     /// Bytes that the slowest reader has not read.
     fn lag(&self) -> u64 {
-        let slowest = self.seats.iter().filter(|place| !place.cut).map(|place| place.byte).min();
+        let slowest = self
+            .seats
+            .iter()
+            .filter(|place| !place.cut)
+            .map(|place| place.byte)
+            .min();
         self.bytes - slowest.unwrap_or(self.bytes)
     }
 
@@ -340,10 +315,14 @@ impl State {
             return;
         }
         let next = self.first + self.chunks.len() as u64;
-        let slowest = self.seats.iter().filter(|place| !place.cut).map(|place| place.next).min().unwrap_or(next);
-        while self.first < slowest
-            && self.chunks.pop_front().is_some()
-        {
+        let slowest = self
+            .seats
+            .iter()
+            .filter(|place| !place.cut)
+            .map(|place| place.next)
+            .min()
+            .unwrap_or(next);
+        while self.first < slowest && self.chunks.pop_front().is_some() {
             self.first += 1;
         }
     }
@@ -362,7 +341,13 @@ impl State {
 
 impl Place {
     const fn new(id: u64) -> Self {
-        Self { id, next: 0, byte: 0, cut: false, waker: None }
+        Self {
+            id,
+            next: 0,
+            byte: 0,
+            cut: false,
+            waker: None,
+        }
     }
 
     fn wait(&mut self, cx: &Context<'_>) {
@@ -371,118 +356,4 @@ impl Place {
             None => self.waker = Some(cx.waker().clone()),
         }
     }
-}
-
-// === impl Seat ===
-
-impl Seat {
-    pub(super) fn is_leader(&self) -> bool {
-        self.leader
-    }
-
-    pub(super) fn flight(&self) -> &Arc<Flight> {
-        &self.flight
-    }
-
-    /// Waits for the head.
-    pub(super) fn poll_landed(&self, cx: &Context<'_>) -> Poll<Landed> {
-        let mut state = self.flight.state();
-        if let Some(landed) = &state.landed {
-            return Poll::Ready(landed.clone());
-        }
-        state.wait(self.id, cx);
-        Poll::Pending
-    }
-
-    /// Whether the usage of a whole answer is this one's to book: true for one of all, once.
-    pub(super) fn pays(&self) -> bool {
-        self.flight.state().pays(self.id)
-    }
-
-    /// The next chunk of the stream.
-    pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Next> {
-        let mut state = self.flight.state();
-        let State { chunks, seats, end, first, .. } = &mut *state;
-        let Some(place) = seats.iter_mut().find(|place| place.id == self.id) else {
-            return Poll::Ready(Next::Broken(cut(), End { how: How::CallerLeft, usage: None }));
-        };
-        if place.cut {
-            return Poll::Ready(Next::Broken(cut(), End { how: How::CallerLeft, usage: None }));
-        }
-        if let Some(chunk) = usize::try_from(place.next - *first).ok().and_then(|at| chunks.get(at)) {
-            let chunk = chunk.clone();
-            place.next += 1;
-            place.byte += chunk.len() as u64;
-            state.trim();
-            state.wake_driver(self.flight.max_bytes);
-            return Poll::Ready(Next::Chunk(chunk));
-        }
-        if let Some((end, error)) = end.clone() {
-            let usage = if state.pays(self.id) { end.usage } else { None };
-            let end = End { how: end.how, usage };
-            return Poll::Ready(match error {
-                None => Next::End(end),
-                Some(error) => Next::Broken(error, end),
-            });
-        }
-        place.wait(cx);
-        Poll::Pending
-    }
-
-    /// Gives up the place; tells what was used when this was the last one, or it had come to its end.
-    pub(super) fn leave(&mut self) -> Option<Usage> {
-        let mut state = self.flight.state();
-        let at = state.seats.iter().position(|place| place.id == self.id)?;
-        state.seats.swap_remove(at);
-        let pays = state.payer == self.id && !state.paid;
-        if state.seats.is_empty() {
-            state.closed = true;
-            let (call_off, ended) = (state.call_off.take(), state.end.as_ref().and_then(|(end, _)| end.usage));
-            if let Some(waker) = state.driver.take() {
-                waker.wake();
-            }
-            drop(state);
-            // Outside the lock: it drops the upstream's body, which settles what others hold.
-            let used = call_off.and_then(|call_off| call_off());
-            return ended.or(used).filter(|_| pays);
-        }
-        if pays && let Some(heir) = state.seats.first().map(|place| place.id) {
-            state.payer = heir;
-        }
-        state.trim();
-        let max = self.flight.max_bytes;
-        state.wake_driver(max);
-        None
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.leave();
-    }
-}
-
-impl std::fmt::Debug for Seat {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Seat").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-impl State {
-    /// Whether `id` books the usage; from then on nobody does.
-    fn pays(&mut self, id: u64) -> bool {
-        let pays = self.payer == id && !self.paid;
-        self.paid |= pays;
-        pays
-    }
-
-    fn wait(&mut self, id: u64, cx: &Context<'_>) {
-        if let Some(place) = self.seats.iter_mut().find(|place| place.id == id) {
-            place.wait(cx);
-        }
-    }
-}
-
-fn cut() -> BodyError {
-    BodyError("it was read too slowly, and others waited".into())
 }

@@ -13,12 +13,21 @@ use crate::config::CacheScope;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-const KEPT: &[&str] = &["content-language", "x-request-id", "openai-version", "openai-model"];
+const KEPT: &[&str] = &[
+    "content-language",
+    "x-request-id",
+    "openai-version",
+    "openai-model",
+];
 const KEPT_PRIVATELY: &[&str] = &["openai-organization", "openai-project"];
 
 /// What goes into the store.
 pub(super) fn kept(headers: &HeaderMap, scope: CacheScope) -> HeaderMap {
-    let private = if scope == CacheScope::Credential { KEPT_PRIVATELY } else { &[] };
+    let private = if scope == CacheScope::Credential {
+        KEPT_PRIVATELY
+    } else {
+        &[]
+    };
     // Room for what is added on the way out, so that a hit's copy never grows.
     let mut kept = HeaderMap::with_capacity(16);
     for name in KEPT.iter().chain(private) {

@@ -19,8 +19,15 @@ use crate::{
 
 /// Top-level members that say who asks or how the answer is delivered, and do not change it. `store` is not
 /// among them: it changes what stays behind at the provider.
-const IGNORED: &[&str] =
-    &["user", "metadata", "stream", "stream_options", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"];
+const IGNORED: &[&str] = &[
+    "user",
+    "metadata",
+    "stream",
+    "stream_options",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+];
 
 /// Headers that choose an account or change what the API does.
 const HEADERS: &[&str] = &["openai-organization", "openai-project", "openai-beta"];
@@ -63,12 +70,16 @@ impl Key {
     /// The key of `call`; `None` when its body is not one JSON value held whole.
     pub(super) fn of(call: &Call, scope: CacheScope) -> Option<Self> {
         thread_local!(static SCRATCH_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
-        let Payload::Whole(body) = &call.payload else { return None };
+        let Payload::Whole(body) = &call.payload else {
+            return None;
+        };
         SCRATCH_BUFFER.with_borrow_mut(|scratch| {
             scratch.clear();
             Self::prefix(call, scope, scratch);
             let written = json::canonical(body, IGNORED, scratch);
-            let key = written.is_ok().then(|| Self(*blake3::hash(scratch).as_bytes()));
+            let key = written
+                .is_ok()
+                .then(|| Self(*blake3::hash(scratch).as_bytes()));
             if scratch.capacity() > SCRATCH {
                 *scratch = Vec::new();
             }
@@ -126,8 +137,14 @@ impl FlightKey {
     pub(super) fn of(key: Key, call: &Call, shape: Shape) -> Self {
         let mut hasher = std::hash::DefaultHasher::new();
         (shape, call.directives.no_fallback, call.directives.batch).hash(&mut hasher);
-        call.headers.get(header::ACCEPT_ENCODING).map(|v| v.as_bytes()).hash(&mut hasher);
-        Self { key, variant: hasher.finish() }
+        call.headers
+            .get(header::ACCEPT_ENCODING)
+            .map(|v| v.as_bytes())
+            .hash(&mut hasher);
+        Self {
+            key,
+            variant: hasher.finish(),
+        }
     }
 }
 

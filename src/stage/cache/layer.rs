@@ -4,23 +4,22 @@
 //! at once. All else waits for a flight, each caller until its own deadline.
 
 use std::{
-    borrow::Cow,
     fmt,
-    future::{Future, poll_fn},
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use http::{HeaderMap, StatusCode, header};
+use http::StatusCode;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service};
 
 use super::{
-    Unanswered, body,
-    flight::{Flight, Head, Landed, Seat},
+    Unanswered,
+    caller::{Caller, replay},
+    flight::Flight,
     headers,
     key::{FlightKey, Key, Shape},
     policy,
@@ -28,15 +27,11 @@ use super::{
     store::{CacheStore, Entry},
 };
 use crate::{
-    call::{CacheStatus, Call, Learnt, Reply, ReplyBody},
+    call::{CacheStatus, Call, Reply},
     config::{self, CachePolicy},
     error::Error,
     stage::Answering,
 };
-
-/// How long a caller waits past its deadline for the shared call, which may have the same one, to say what went
-/// wrong: its error tells more than ours.
-const GRACE: Duration = Duration::from_millis(20);
 
 /// The policy for a model: its route's, or the general one. The route itself is not chosen yet.
 pub type PolicyFor = Arc<dyn Fn(&str) -> CachePolicy + Send + Sync>;
@@ -75,6 +70,10 @@ pin_project! {
 }
 
 /// What the store has for a call.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for a moment, and a hit must not allocate for it"
+)]
 enum Found {
     /// To be sent.
     Answer(Reply),
@@ -83,17 +82,14 @@ enum Found {
     Nothing,
 }
 
-/// A caller on its way to an answer.
-struct Caller<S> {
-    inner: S,
-    call: Arc<Call>,
-    store: Arc<CacheStore>,
-    params: Arc<Params>,
-    key: Key,
-    shape: Shape,
-    until: Instant,
-    /// What it had to go on for, in RFC 9211's word.
-    emergency: Option<Arc<Entry>>,
+// === impl Params ===
+
+impl fmt::Debug for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Params")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
 }
 
 // === impl CacheLayer ===
@@ -101,7 +97,10 @@ struct Caller<S> {
 impl CacheLayer {
     /// `store` is shared by all workers and outlives reloads.
     pub fn new(store: Arc<CacheStore>, params: Params) -> Self {
-        Self { store, params: Arc::new(params) }
+        Self {
+            store,
+            params: Arc::new(params),
+        }
     }
 }
 
@@ -109,7 +108,11 @@ impl<S> Layer<S> for CacheLayer {
     type Service = Cache<S>;
 
     fn layer(&self, inner: S) -> Cache<S> {
-        Cache { inner, store: Arc::clone(&self.store), params: Arc::clone(&self.params) }
+        Cache {
+            inner,
+            store: Arc::clone(&self.store),
+            params: Arc::clone(&self.params),
+        }
     }
 }
 
@@ -117,7 +120,11 @@ impl<S> Layer<S> for CacheLayer {
 
 impl<S> Service<Arc<Call>> for Cache<S>
 where
-    S: Service<Arc<Call>, Response = Reply, Error = Error, Future: Send + 'static> + Clone + Send + Sync + 'static,
+    S: Service<Arc<Call>, Response = Reply, Error = Error, Future: Send + 'static>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
 {
     type Response = Reply;
     type Error = Error;
@@ -133,7 +140,9 @@ where
             if asked.only_if_cached {
                 return CacheFuture::ready(Err(Unanswered::NotCached.into()));
             }
-            return CacheFuture::Bypass { inner: self.inner.call(call) };
+            return CacheFuture::Bypass {
+                inner: self.inner.call(call),
+            };
         };
         let shape = Shape::of(&call);
         let emergency = match self.find(&key, shape, &call) {
@@ -145,7 +154,7 @@ where
             return CacheFuture::ready(Err(Unanswered::NotCached.into()));
         }
         // Read before others may extend it.
-        let until = call.deadline.instant() + GRACE;
+        let until = call.deadline.instant();
         let flight_key = FlightKey::of(key, &call, shape);
         let max_bytes = self.params.config.max_entry_bytes;
         // Who wants no stored answer wants none that was under way before it asked either.
@@ -156,7 +165,11 @@ where
                 Found::Answer(reply) => Some(reply),
                 Found::Emergency(_) | Found::Nothing => None,
             };
-            match self.store.flights.board(flight_key, &call, max_bytes, recheck) {
+            match self
+                .store
+                .flights
+                .board(flight_key, &call, max_bytes, recheck)
+            {
                 Ok(seat) => seat,
                 Err(reply) => return CacheFuture::ready(Ok(reply)),
             }
@@ -182,7 +195,9 @@ where
             until,
             emergency,
         };
-        CacheFuture::Waits { answering: Box::pin(caller.answer(seat)) }
+        CacheFuture::Waits {
+            answering: Box::pin(caller.answer(seat)),
+        }
     }
 }
 
@@ -193,7 +208,9 @@ impl<S> Cache<S> {
             return None;
         }
         let policy = (self.params.policy_for)(call.envelope.model.as_deref().unwrap_or_default());
-        policy::wanted(call, policy).then(|| Key::of(call, self.params.config.scope)).flatten()
+        policy::wanted(call, policy)
+            .then(|| Key::of(call, self.params.config.scope))
+            .flatten()
     }
 
     fn find(&self, key: &Key, shape: Shape, call: &Call) -> Found {
@@ -201,9 +218,14 @@ impl<S> Cache<S> {
         if asked.no_cache {
             return Found::Nothing;
         }
-        let Some(entry) = self.store.get(key) else { return Found::Nothing };
+        let Some(entry) = self.store.get(key) else {
+            return Found::Nothing;
+        };
         let age = entry.age(Instant::now());
-        let (left, past) = (config.ttl.saturating_sub(age), age.saturating_sub(config.ttl));
+        let (left, past) = (
+            config.ttl.saturating_sub(age),
+            age.saturating_sub(config.ttl),
+        );
         if age >= config.ttl.saturating_add(config.stale_if_error) && left.is_zero() {
             return Found::Nothing;
         }
@@ -214,7 +236,8 @@ impl<S> Cache<S> {
             Some(max) if past <= max && young && left.is_zero() => CacheStatus::Stale,
             _ => return Found::Emergency(entry),
         };
-        replay(&self.store, &self.params, key, &entry, shape, cache, age).map_or(Found::Nothing, Found::Answer)
+        replay(&self.store, &self.params, key, &entry, shape, cache, age)
+            .map_or(Found::Nothing, Found::Answer)
     }
 }
 
@@ -222,7 +245,9 @@ impl<S> Cache<S> {
 
 impl<F> CacheFuture<F> {
     fn ready(answer: Result<Reply, Error>) -> Self {
-        Self::Ready { answer: Some(answer) }
+        Self::Ready {
+            answer: Some(answer),
+        }
     }
 }
 
@@ -244,7 +269,9 @@ where
                 }
                 Poll::Ready(answer)
             }
-            Projected::Ready { answer } => Poll::Ready(answer.take().expect("a future is not polled after its end")),
+            Projected::Ready { answer } => {
+                Poll::Ready(answer.take().expect("a future is not polled after its end"))
+            }
             Projected::Waits { answering } => answering.as_mut().poll(cx),
         }
     }
@@ -257,124 +284,5 @@ impl<F> fmt::Debug for CacheFuture<F> {
             Self::Ready { .. } => "Ready",
             Self::Waits { .. } => "Waits",
         })
-    }
-}
-
-// === impl Caller ===
-
-impl<S> Caller<S>
-where
-    S: Service<Arc<Call>, Response = Reply, Error = Error, Future: Send + 'static> + Send + 'static,
-{
-    /// # Cancel safety
-    /// Dropped, it gives up its seat; the flight goes on for the others.
-    async fn answer(mut self, seat: Seat) -> Result<Reply, Error> {
-        let emergency = self.emergency.take();
-        let (store, params, key, shape) = (Arc::clone(&self.store), Arc::clone(&self.params), self.key, self.shape);
-        let error = match self.wait(seat).await {
-            Ok(reply) => return Ok(reply),
-            Err(error) => error,
-        };
-        let timed_out = matches!(error, Error::Cache(Unanswered::TimedOut));
-        let entry = emergency.filter(|_| timed_out || policy::is_emergency(&error));
-        let old = entry.and_then(|entry| {
-            let age = entry.age(Instant::now());
-            replay(&store, &params, &key, &entry, shape, CacheStatus::Stale, age)
-        });
-        old.ok_or(error)
-    }
-
-    async fn wait(self, seat: Seat) -> Result<Reply, Error> {
-        let landed = tokio::time::timeout_at(self.until, poll_fn(|cx| seat.poll_landed(cx))).await;
-        match landed {
-            Err(_) => Err(Unanswered::TimedOut.into()),
-            Ok(Landed::Answer(head)) => Ok(self.reply(seat, &head)),
-            Ok(Landed::Failed(error)) => {
-                let leader = &seat.flight().call;
-                let same = leader.credential.fingerprint == self.call.credential.fingerprint
-                    && leader.app.id == self.call.app.id;
-                if seat.is_leader() || policy::is_shared(&error, same) {
-                    return Err(error);
-                }
-                drop(seat);
-                // It was the leader's own trouble.
-                let mut reply = self.inner.oneshot(self.call).await?;
-                reply.learnt.cache = CacheStatus::Miss;
-                headers::forwarded(&mut reply.headers, "weir; fwd=uri-miss");
-                Ok(reply)
-            }
-        }
-    }
-
-    fn reply(&self, seat: Seat, head: &Arc<Head>) -> Reply {
-        let mut map = head.headers.clone();
-        let mut learnt = head.learnt.clone();
-        if seat.is_leader() {
-            learnt.cache = CacheStatus::Miss;
-        } else {
-            learnt.cache = CacheStatus::Coalesced;
-            // Meant for one client.
-            map.remove(header::SET_COOKIE);
-        }
-        headers::forwarded(&mut map, self.status(seat.is_leader(), head.stored));
-        let body = match &head.whole {
-            Some(bytes) => {
-                learnt.usage = learnt.usage.filter(|_| seat.pays());
-                ReplyBody::whole(bytes.clone())
-            }
-            None => body::of(seat),
-        };
-        Reply { status: head.status, headers: map, body, learnt, upgrade: None }
-    }
-
-    fn status(&self, leader: bool, stored: bool) -> &'static str {
-        match (leader, stored) {
-            (true, true) if self.call.directives.cache.no_cache => "weir; fwd=request; stored",
-            (true, false) if self.call.directives.cache.no_cache => "weir; fwd=request",
-            (true, true) => "weir; fwd=uri-miss; stored",
-            (true, false) => "weir; fwd=uri-miss",
-            (false, _) => "weir; fwd=uri-miss; collapsed",
-        }
-    }
-}
-
-/// A stored answer as a reply; `None` when it cannot be had in this shape.
-fn replay(
-    store: &CacheStore,
-    params: &Params,
-    key: &Key,
-    entry: &Arc<Entry>,
-    shape: Shape,
-    cache: CacheStatus,
-    age: Duration,
-) -> Option<Reply> {
-    let bytes = store.body(key, entry, shape)?;
-    let mut map: HeaderMap = entry.headers.clone();
-    let kind = if entry.came_as(shape) { entry.content_type.clone() } else { headers::content_type(shape) };
-    map.insert(header::CONTENT_TYPE, kind);
-    let mut warnings = entry.warnings.clone();
-    let detail = if cache == CacheStatus::Stale {
-        warnings.push(Cow::Borrowed("this answer is from the cache and past its time"));
-        "; detail=stale"
-    } else {
-        ""
-    };
-    headers::hit(&mut map, age, params.config.ttl, detail);
-    let learnt = Learnt {
-        target: entry.target.clone(),
-        route: entry.route.clone(),
-        cache,
-        age: Some(age),
-        // What was used then was booked then.
-        usage: None,
-        provider_request_id: entry.provider_request_id.clone(),
-        warnings,
-    };
-    Some(Reply { status: StatusCode::OK, headers: map, body: ReplyBody::whole(bytes), learnt, upgrade: None })
-}
-
-impl fmt::Debug for Params {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Params").field("config", &self.config).finish_non_exhaustive()
     }
 }

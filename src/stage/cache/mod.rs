@@ -6,7 +6,7 @@
 //! - `key`: what makes two calls identical, and which calls may be answered from here at all.
 //! - `store`: whole, successful answers, bounded in bytes; one entry serves stream and non-stream asks.
 //! - `flight`: identical calls in flight share one upstream call, which ends with its last caller.
-//! - `layer`: the decisions in the order in which they are made.
+//! - `layer`: the decisions in the order in which they are made; `caller` waits and takes home the answer.
 //!
 //! At the edges: a body that is not JSON, an upload, an upgrade, a call with state at the provider
 //! (`previous_response_id`, `background`) pass straight through. After its TTL an entry is emergency stock: it
@@ -14,6 +14,7 @@
 //! get stored answers nor join others, but their answer is kept for the next one; `no-store` passes through.
 
 mod body;
+mod caller;
 mod flight;
 mod headers;
 mod key;

@@ -15,7 +15,11 @@ use crate::{
 pub(super) fn possible(call: &Call) -> bool {
     matches!(
         call.endpoint,
-        Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Responses | Endpoint::Embeddings | Endpoint::Moderations
+        Endpoint::ChatCompletions
+            | Endpoint::Completions
+            | Endpoint::Responses
+            | Endpoint::Embeddings
+            | Endpoint::Moderations
     ) && call.method == Method::POST
         && call.upgrade.is_none()
         && matches!(call.payload, Payload::Whole(_))
@@ -69,5 +73,8 @@ pub(super) fn is_shared(error: &Error, same: bool) -> bool {
 
 fn is_about_key(class: Class) -> bool {
     matches!(class.policy().circuit, CircuitEffect::OpensKey)
-        || matches!(class, Class::Permission | Class::VerificationRequired | Class::ModelNotFound)
+        || matches!(
+            class,
+            Class::Permission | Class::VerificationRequired | Class::ModelNotFound
+        )
 }

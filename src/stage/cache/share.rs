@@ -99,17 +99,41 @@ impl Driver {
     }
 
     fn whole(&self, reply: Reply) {
-        let Reply { status, headers, body, learnt, .. } = reply;
+        let Reply {
+            status,
+            headers,
+            body,
+            learnt,
+            ..
+        } = reply;
         let bytes = body.as_whole().cloned().unwrap_or_default();
         let stored = self.keep(status, &headers, &learnt, learnt.usage, &bytes);
-        self.flight.land(Landed::Answer(Arc::new(Head { status, headers, learnt, whole: Some(bytes), stored })));
+        self.flight.land(Landed::Answer(Arc::new(Head {
+            status,
+            headers,
+            learnt,
+            whole: Some(bytes),
+            stored,
+        })));
     }
 
     async fn flow(&self, reply: Reply, slot: &Slot) {
-        let Reply { status, headers, mut body, learnt, .. } = reply;
+        let Reply {
+            status,
+            headers,
+            mut body,
+            learnt,
+            ..
+        } = reply;
         body.on_end(Tell(Arc::clone(&slot.end)), None);
         slot.put(body);
-        let head = Arc::new(Head { status, headers, learnt, whole: None, stored: false });
+        let head = Arc::new(Head {
+            status,
+            headers,
+            learnt,
+            whole: None,
+            stored: false,
+        });
         self.flight.land(Landed::Answer(Arc::clone(&head)));
         let mut open = true;
         let error = loop {
@@ -130,7 +154,11 @@ impl Driver {
                 Got::Taken => return,
             }
         };
-        let how = if error.is_some() { How::Broken(Class::StreamError) } else { How::Complete };
+        let how = if error.is_some() {
+            How::Broken(Class::StreamError)
+        } else {
+            How::Complete
+        };
         let end = slot.end.get().unwrap_or(End { how, usage: None });
         if error.is_none()
             && end.how == How::Complete
@@ -165,14 +193,19 @@ impl Driver {
             return false;
         }
         let endpoint = self.flight.call.endpoint;
-        let Some(body) = decoded(head, bytes, self.max_bytes).filter(|body| is_complete(endpoint, is_events, body)) else {
+        let Some(body) = decoded(head, bytes, self.max_bytes)
+            .filter(|body| is_complete(endpoint, is_events, body))
+        else {
             return false;
         };
         let facts = EntryFacts {
             endpoint,
             shape: self.shape,
             headers: headers::kept(head, self.scope),
-            content_type: head.get(header::CONTENT_TYPE).cloned().unwrap_or(headers::content_type(self.shape)),
+            content_type: head
+                .get(header::CONTENT_TYPE)
+                .cloned()
+                .unwrap_or(headers::content_type(self.shape)),
             usage,
             learnt: learnt.clone(),
         };
@@ -188,13 +221,21 @@ impl Drop for Driver {
     fn drop(&mut self) {
         self.flight.land(Landed::Failed(Unanswered::Lost.into()));
         let lost = BodyError("the shared call was lost".into());
-        self.flight.end(End { how: How::Broken(Class::StreamError), usage: None }, Some(lost));
+        self.flight.end(
+            End {
+                how: How::Broken(Class::StreamError),
+                usage: None,
+            },
+            Some(lost),
+        );
         self.store.flights.close(&self.key, &self.flight);
     }
 }
 
 fn is_event_stream(head: &HeaderMap) -> bool {
-    let kind = head.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let kind = head
+        .get(header::CONTENT_TYPE)
+        .map_or(&b""[..], |value| value.as_bytes());
     kind.len() >= 17 && kind[..17].eq_ignore_ascii_case(b"text/event-stream")
 }
 
@@ -219,7 +260,11 @@ fn is_complete(endpoint: Endpoint, is_events: bool, body: &[u8]) -> bool {
         return memmem::find(body, b"\nevent: response.completed").is_some()
             || memmem::find(body, br#""type":"response.completed""#).is_some();
     }
-    Raw::parse(body).is_ok_and(|reply| reply.get("status").is_none_or(|status| status.is_str("completed")))
+    Raw::parse(body).is_ok_and(|reply| {
+        reply
+            .get("status")
+            .is_none_or(|status| status.is_str("completed"))
+    })
 }
 
 // === impl Slot ===
@@ -231,14 +276,20 @@ impl Slot {
 
     /// Drops the body, and with it the upstream call.
     fn clear(&self) {
-        let body = self.body.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let body = self
+            .body
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         drop(body);
     }
 
     /// The lock is never waited for: but for the last reader's leaving nobody else takes it.
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Got> {
         let mut slot = self.body.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(body) = slot.as_mut() else { return Poll::Ready(Got::Taken) };
+        let Some(body) = slot.as_mut() else {
+            return Poll::Ready(Got::Taken);
+        };
         Poll::Ready(match ready!(std::pin::Pin::new(body).poll_frame(cx)) {
             Some(Ok(frame)) => frame.into_data().map_or(Got::Trailers, Got::Chunk),
             Some(Err(error)) => Got::Error(error),

@@ -76,9 +76,18 @@ impl CacheStore {
             .max_capacity(config.max_bytes)
             .weigher(|_: &Key, entry: &Arc<Entry>| entry.weight())
             // Twice: a reload may lengthen the times, and a converted entry is put back in.
-            .time_to_live(config.ttl.saturating_add(config.stale_if_error).saturating_mul(2).min(LONGEST))
+            .time_to_live(
+                config
+                    .ttl
+                    .saturating_add(config.stale_if_error)
+                    .saturating_mul(2)
+                    .min(LONGEST),
+            )
             .build_with_hasher(ByPrefix::default());
-        Self { entries, flights: Arc::new(Flights::new()) }
+        Self {
+            entries,
+            flights: Arc::new(Flights::new()),
+        }
     }
 
     /// Bytes held, as of moka's last housekeeping.
@@ -111,7 +120,12 @@ impl CacheStore {
         }
         let body = entry.form(shape);
         // It is heavier now, which moka only sees when it is put in anew.
-        if body.is_some() && self.entries.get(key).is_some_and(|now| Arc::ptr_eq(&now, entry)) {
+        if body.is_some()
+            && self
+                .entries
+                .get(key)
+                .is_some_and(|now| Arc::ptr_eq(&now, entry))
+        {
             self.entries.insert(*key, Arc::clone(entry));
         }
         body
@@ -128,7 +142,10 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl fmt::Debug for CacheStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CacheStore").field("entries", &self.entry_count()).field("in_flight", &self.in_flight()).finish()
+        f.debug_struct("CacheStore")
+            .field("entries", &self.entry_count())
+            .field("in_flight", &self.in_flight())
+            .finish()
     }
 }
 
@@ -164,7 +181,9 @@ impl Entry {
     }
 
     fn form(&self, shape: Shape) -> Option<Bytes> {
-        self.forms[shape as usize].get_or_init(|| self.convert(shape)).clone()
+        self.forms[shape as usize]
+            .get_or_init(|| self.convert(shape))
+            .clone()
     }
 
     /// Streams are made from the whole answer, and that from the stream which came: there is one way for each.
@@ -175,20 +194,34 @@ impl Entry {
             Shape::Whole => {
                 let stream = self.form(self.shape)?;
                 // An estimate must not pass for the provider's word.
-                replay::to_reply(self.endpoint, [stream], self.usage.filter(|usage| usage.exact)).ok()
+                replay::to_reply(
+                    self.endpoint,
+                    [stream],
+                    self.usage.filter(|usage| usage.exact),
+                )
+                .ok()
             }
             // Only chats and completions end with a usage when asked to; responses always do.
-            _ if self.shape.is_stream() && self.endpoint == Endpoint::Responses => self.form(self.shape),
+            _ if self.shape.is_stream() && self.endpoint == Endpoint::Responses => {
+                self.form(self.shape)
+            }
             Shape::Stream | Shape::StreamWithUsage => {
                 let whole = self.form(Shape::Whole)?;
-                let events = replay::to_stream(self.endpoint, &whole, shape == Shape::StreamWithUsage).ok()?;
+                let events =
+                    replay::to_stream(self.endpoint, &whole, shape == Shape::StreamWithUsage)
+                        .ok()?;
                 Some(events.concat().into())
             }
         }
     }
 
     fn weight(&self) -> u32 {
-        let bodies: usize = self.forms.iter().filter_map(|form| form.get()?.as_ref()).map(Bytes::len).sum();
+        let bodies: usize = self
+            .forms
+            .iter()
+            .filter_map(|form| form.get()?.as_ref())
+            .map(Bytes::len)
+            .sum();
         u32::try_from(bodies.saturating_add(OVERHEAD)).unwrap_or(u32::MAX)
     }
 }

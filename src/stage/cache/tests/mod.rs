@@ -23,10 +23,14 @@ use tower::{Layer, Service, ServiceExt};
 use super::{CacheLayer, CacheStore, Params};
 use crate::{
     call::{
-        BodyError, CacheDirectives, CacheStatus, Call, Credential, Deadline, Directives, End, Facts, Fingerprint, How, Learnt,
-        Meter, Payload, Reply, ReplyBody, RequestId, Sdk, Target, TargetId,
+        BodyError, CacheDirectives, CacheStatus, Call, Credential, Deadline, Directives, End,
+        Facts, Fingerprint, How, Learnt, Meter, Payload, Reply, ReplyBody, RequestId, Sdk, Target,
+        TargetId,
     },
-    config::{self, App, AppId, CachePolicy, CacheScope, Limits, Priority, Upstream, UpstreamId, UpstreamKey},
+    config::{
+        self, App, AppId, CachePolicy, CacheScope, Limits, Priority, Upstream, UpstreamId,
+        UpstreamKey,
+    },
     dialect::{
         Endpoint,
         openai::{Envelope, Usage},
@@ -36,7 +40,8 @@ use crate::{
     triage::{Class, Scope, preset},
 };
 
-const CHAT: &str = r#"{"model":"gpt-4o","temperature":0,"messages":[{"role":"user","content":"hi"}]}"#;
+const CHAT: &str =
+    r#"{"model":"gpt-4o","temperature":0,"messages":[{"role":"user","content":"hi"}]}"#;
 const CHAT_STREAM: &str = r#"{"model":"gpt-4o","temperature":0,"stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
 const ANSWER: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":7,"model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}"#;
 const EVENTS: [&str; 4] = [
@@ -45,7 +50,14 @@ const EVENTS: [&str; 4] = [
     "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":7,\"model\":\"gpt-4o\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
     "data: [DONE]\n\n",
 ];
-const USAGE: Usage = Usage { input: 1, cached_input: 0, cache_write: 0, output: 2, reasoning: 0, exact: true };
+const USAGE: Usage = Usage {
+    input: 1,
+    cached_input: 0,
+    cache_write: 0,
+    output: 2,
+    reasoning: 0,
+    exact: true,
+};
 
 type Handler = Arc<dyn Fn(Arc<Call>) -> Answering + Send + Sync>;
 
@@ -106,7 +118,10 @@ impl Body for Fed {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let next = std::task::ready!(self.chunks.poll_recv(cx));
         if next.is_none() {
             self.facts.set(End::complete(Some(USAGE)));
@@ -117,20 +132,39 @@ impl Body for Fed {
 
 impl Drop for Fed {
     fn drop(&mut self) {
-        self.facts.set(End { how: How::CallerLeft, usage: Some(Usage { exact: false, ..USAGE }) });
+        self.facts.set(End {
+            how: How::CallerLeft,
+            usage: Some(Usage {
+                exact: false,
+                ..USAGE
+            }),
+        });
     }
 }
 
 // === impl Bench ===
 
 impl Bench {
-    fn with(config: config::Cache, handler: impl Fn(Arc<Call>) -> Answering + Send + Sync + 'static) -> Self {
+    fn with(
+        config: config::Cache,
+        handler: impl Fn(Arc<Call>) -> Answering + Send + Sync + 'static,
+    ) -> Self {
         let calls = Arc::new(AtomicUsize::new(0));
         let store = Arc::new(CacheStore::new(&config));
-        let inner = Inner { calls: Arc::clone(&calls), handler: Arc::new(handler) };
+        let inner = Inner {
+            calls: Arc::clone(&calls),
+            handler: Arc::new(handler),
+        };
         let policy = config.policy;
-        let params = Params { config, policy_for: Arc::new(move |_| policy) };
-        Self { cache: CacheLayer::new(Arc::clone(&store), params).layer(inner), store, calls }
+        let params = Params {
+            config,
+            policy_for: Arc::new(move |_| policy),
+        };
+        Self {
+            cache: CacheLayer::new(Arc::clone(&store), params).layer(inner),
+            store,
+            calls,
+        }
     }
 
     fn new(handler: impl Fn(Arc<Call>) -> Answering + Send + Sync + 'static) -> Self {
@@ -185,13 +219,18 @@ fn call(body: &str) -> Call {
 
 fn call_to(endpoint: Endpoint, body: &str) -> Call {
     let now = Instant::now();
-    let envelope = Envelope::scan(endpoint, body.as_bytes()).unwrap_or_else(|_| Envelope::empty(endpoint));
+    let envelope =
+        Envelope::scan(endpoint, body.as_bytes()).unwrap_or_else(|_| Envelope::empty(endpoint));
     Call {
         id: RequestId::new(),
         arrived: now,
         ready: now,
         app: app(0),
-        credential: Credential { fingerprint: Fingerprint(1), forward: None, may_use_held: true },
+        credential: Credential {
+            fingerprint: Fingerprint(1),
+            forward: None,
+            may_use_held: true,
+        },
         endpoint,
         method: Method::POST,
         path: "/v1/x".parse().unwrap(),
@@ -207,30 +246,65 @@ fn call_to(endpoint: Endpoint, body: &str) -> Call {
 }
 
 fn asking(body: &str, cache: CacheDirectives) -> Call {
-    Call { directives: Directives { cache, ..Directives::default() }, ..call(body) }
+    Call {
+        directives: Directives {
+            cache,
+            ..Directives::default()
+        },
+        ..call(body)
+    }
 }
 
 fn by(fingerprint: u64, body: &str) -> Call {
-    let credential = Credential { fingerprint: Fingerprint(fingerprint), forward: None, may_use_held: true };
-    Call { credential, ..call(body) }
+    let credential = Credential {
+        fingerprint: Fingerprint(fingerprint),
+        forward: None,
+        may_use_held: true,
+    };
+    Call {
+        credential,
+        ..call(body)
+    }
 }
 
 fn whole(body: impl Into<Bytes>) -> Reply {
     let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     headers.insert("x-request-id", HeaderValue::from_static("req_1"));
-    headers.insert("x-ratelimit-remaining-requests", HeaderValue::from_static("9"));
+    headers.insert(
+        "x-ratelimit-remaining-requests",
+        HeaderValue::from_static("9"),
+    );
     headers.insert(header::SET_COOKIE, HeaderValue::from_static("a=b"));
-    let learnt = Learnt { usage: Some(USAGE), ..Learnt::default() };
-    Reply { status: StatusCode::OK, headers, body: ReplyBody::whole(body), learnt, upgrade: None }
+    let learnt = Learnt {
+        usage: Some(USAGE),
+        ..Learnt::default()
+    };
+    Reply {
+        status: StatusCode::OK,
+        headers,
+        body: ReplyBody::whole(body),
+        learnt,
+        upgrade: None,
+    }
 }
 
 fn fed(dropped: &Arc<AtomicUsize>) -> (Feed, Reply) {
     let (feed, chunks) = mpsc::unbounded_channel();
     let facts = Arc::new(Facts::default());
-    let body = Fed { chunks, facts: Arc::clone(&facts), _dropped: Dropped(Arc::clone(dropped)) };
+    let body = Fed {
+        chunks,
+        facts: Arc::clone(&facts),
+        _dropped: Dropped(Arc::clone(dropped)),
+    };
     let mut reply = whole("");
-    reply.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    reply.headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
     reply.learnt.usage = None;
     reply.body = ReplyBody::stream(Box::pin(body), facts);
     (feed, reply)
@@ -283,7 +357,14 @@ fn failure(class: Class) -> Error {
         rewrite: false,
         label: "gpt-4o".into(),
     };
-    CircuitOpen { target: Arc::new(target), scope: Scope::Model, class, retry_after: Duration::from_secs(1), last: None }.into()
+    CircuitOpen {
+        target: Arc::new(target),
+        scope: Scope::Model,
+        class,
+        retry_after: Duration::from_secs(1),
+        last: None,
+    }
+    .into()
 }
 
 /// Lets every task run until it waits.
@@ -292,4 +373,3 @@ async fn settle() {
         tokio::task::yield_now().await;
     }
 }
-
