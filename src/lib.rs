@@ -1,3 +1,5 @@
 //! weir
 
+pub mod cli;
+pub mod config;
 pub mod triage;
