@@ -1,1 +1,3 @@
 //! weir
+
+pub mod triage;

@@ -1,0 +1,134 @@
+//! Replies that are not answers: an edge's HTML page, an empty body, an error object under 200.
+//!
+//! The only part of triage on the path of successful replies, so it scans bytes and builds a JSON tree only when an
+//! `"error"` with a value was seen.
+
+use memchr::memmem;
+
+use super::Transport;
+
+/// Longest beginning that is looked at to tell a page from data.
+const SNIFF: usize = 512;
+
+/// Is this an HTML page? The content type decides unless the body contradicts it (`{` under `text/html` is JSON:
+/// some gateways label every error so); without a content type, or under `text/plain`, the first bytes do.
+pub fn looks_like_html(content_type: &str, first_bytes: &[u8]) -> bool {
+    let bytes = &first_bytes[..first_bytes.len().min(SNIFF)];
+    let body = bytes
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(bytes)
+        .trim_ascii_start();
+    let starts = |tag: &[u8]| {
+        body.get(..tag.len())
+            .is_some_and(|b| b.eq_ignore_ascii_case(tag))
+    };
+    if starts(b"<!doctype html") || starts(b"<html") || starts(b"<head") {
+        return true;
+    }
+    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    let says_html = kind.eq_ignore_ascii_case("text/html")
+        || kind.eq_ignore_ascii_case("application/xhtml+xml");
+    says_html && !matches!(body.first(), Some(b'{' | b'['))
+}
+
+/// Is this whole 2xx body no answer? `Some` says how to judge it: empty where content was due, an HTML page, or JSON
+/// with an error object. `expects_content` is false for replies that may be empty (204, HEAD, a delete).
+pub fn unanswered(content_type: &str, body: &[u8], expects_content: bool) -> Option<Transport> {
+    if body.trim_ascii().is_empty() {
+        return expects_content.then_some(Transport::ObjectIn200);
+    }
+    if looks_like_html(content_type, body) {
+        return Some(Transport::ObjectIn200);
+    }
+    let json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
+    (json && mentions_error(body) && has_error_object(body)).then_some(Transport::ObjectIn200)
+}
+
+/// Is there an `"error"` key with a value other than null? A quoted word in a JSON string has a backslash before its
+/// closing quote and is not found.
+fn mentions_error(body: &[u8]) -> bool {
+    memmem::find_iter(body, b"\"error\"").any(|at| {
+        let rest = body[at + b"\"error\"".len()..].trim_ascii_start();
+        rest.strip_prefix(b":")
+            .is_some_and(|value| !value.trim_ascii_start().starts_with(b"null"))
+    })
+}
+
+/// Does the error stand where an error object stands, and not deep in what the model wrote?
+fn has_error_object(body: &[u8]) -> bool {
+    let Ok(root) = serde_json::from_slice::<serde_json::Value>(body) else {
+        return false;
+    };
+    let root = root
+        .as_array()
+        .and_then(|list| list.first())
+        .unwrap_or(&root);
+    let filled =
+        |value: &serde_json::Value| value.get("error").is_some_and(|error| !error.is_null());
+    filled(root)
+        || root.get("response").is_some_and(filled)
+        || root
+            .get("choices")
+            .and_then(|choices| choices.as_array())
+            .is_some_and(|choices| choices.iter().any(filled))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_told_from_json_whatever_the_label_says() {
+        assert!(looks_like_html(
+            "text/html; charset=UTF-8",
+            b"<center>502</center>"
+        ));
+        assert!(looks_like_html(
+            "application/json",
+            b"\xef\xbb\xbf \n<!DOCTYPE html><html>"
+        ));
+        assert!(looks_like_html("", b"<HTML><head>"));
+        assert!(!looks_like_html("text/html", b" {\"error\":{}}"));
+        assert!(!looks_like_html("text/plain", b"no healthy upstream"));
+    }
+
+    #[test]
+    fn an_answer_about_errors_is_an_answer() {
+        for body in [
+            r#"{"choices":[{"message":{"content":"{\"error\": {\"code\": 1}}"}}]}"#,
+            r#"{"object":"response","status":"completed","error": null,"output":[]}"#,
+            r#"{"choices":[{"message":{"tool_calls":[{"function":{"name":"error"}}]}}]}"#,
+            r#"{"output":[{"type":"tool","result":{"error":"x"}}],"error":null}"#,
+        ] {
+            assert_eq!(
+                unanswered("application/json", body.as_bytes(), true),
+                None,
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn empty_page_and_error_object_are_no_answers() {
+        assert_eq!(
+            unanswered("application/json", b" \n", true),
+            Some(Transport::ObjectIn200)
+        );
+        assert_eq!(unanswered("application/json", b"", false), None);
+        assert_eq!(
+            unanswered("text/html", b"<html>", true),
+            Some(Transport::ObjectIn200)
+        );
+        for body in [
+            r#"{"error":{"message":"m","code":502}}"#,
+            r#"{"choices":[{"finish_reason":"error","error" : {"code":502}}]}"#,
+            r#"[{"error":"text"}]"#,
+        ] {
+            assert_eq!(
+                unanswered("application/json", body.as_bytes(), true),
+                Some(Transport::ObjectIn200),
+                "{body}"
+            );
+        }
+    }
+}
