@@ -11,7 +11,7 @@ mod upload;
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, uri::PathAndQuery};
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
@@ -24,7 +24,10 @@ pub use self::{
 };
 use crate::{
     config::{App, Route, Upstream},
-    dialect::{Endpoint, Envelope, Usage},
+    dialect::{
+        Endpoint,
+        openai::{Envelope, Usage},
+    },
 };
 
 /// A request as it came in: decoded, bounded, with an id; nothing is known about it yet.
@@ -84,9 +87,11 @@ pub struct Call {
 pub struct Credential {
     /// Tells callers apart without saying who they are.
     pub fingerprint: Fingerprint,
-    /// The caller's own provider key, as its `Authorization` came; absent when it was an app's
+    /// The caller's own provider key, in the header in which it came; absent when it was an app's
     /// key of ours, which goes nowhere.
-    pub forward: Option<HeaderValue>,
+    pub forward: Option<(HeaderName, HeaderValue)>,
+    /// Whether the keys that weir holds may serve this caller.
+    pub may_use_held: bool,
 }
 
 /// What the caller asked of weir in `x-weir-*` and `Cache-Control`.
@@ -146,8 +151,8 @@ pub struct TargetId(pub u32);
 pub struct Plan {
     pub call: Arc<Call>,
     pub route: Arc<Route>,
-    first: Arc<Target>,
-    rest: Vec<Arc<Target>>,
+    /// Never empty.
+    targets: Arc<[Arc<Target>]>,
 }
 
 /// One try of a call against one target.
@@ -203,36 +208,16 @@ pub enum CacheStatus {
 // === impl Plan ===
 
 impl Plan {
-    /// A plan over `first` and then `rest`, in order.
-    pub fn new(call: Arc<Call>, route: Arc<Route>, first: Arc<Target>, rest: Vec<Arc<Target>>) -> Self {
-        Self { call, route, first, rest }
+    /// A plan over `targets`, in order; none when there is no target.
+    pub fn new(call: Arc<Call>, route: Arc<Route>, targets: Arc<[Arc<Target>]>) -> Option<Self> {
+        (!targets.is_empty()).then_some(Self { call, route, targets })
     }
 
-    /// The targets in order.
-    pub fn targets(&self) -> impl ExactSizeIterator<Item = &Arc<Target>> {
-        Targets { first: Some(&self.first), rest: self.rest.iter() }
-    }
-}
-
-struct Targets<'a> {
-    first: Option<&'a Arc<Target>>,
-    rest: std::slice::Iter<'a, Arc<Target>>,
-}
-
-impl<'a> Iterator for Targets<'a> {
-    type Item = &'a Arc<Target>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.first.take().or_else(|| self.rest.next())
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let n = usize::from(self.first.is_some()) + self.rest.len();
-        (n, Some(n))
+    /// The targets in order; at least one.
+    pub fn targets(&self) -> &[Arc<Target>] {
+        &self.targets
     }
 }
-
-impl ExactSizeIterator for Targets<'_> {}
 
 // === impl Upgrade ===
 
@@ -260,7 +245,8 @@ impl std::fmt::Debug for Credential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credential")
             .field("fingerprint", &self.fingerprint)
-            .field("forward", &self.forward.as_ref().map(|_| "***"))
+            .field("forward", &self.forward.as_ref().map(|(name, _)| (name, "***")))
+            .field("may_use_held", &self.may_use_held)
             .finish()
     }
 }

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 pub use self::failure::{Answer, Failure, status_of};
 use crate::{
     call::{Learnt, Reply, ReplyBody, Target},
-    stage::{admit, breaker, cache, ingress, limit, quota, retry, route},
+    stage::{admit, breaker, cache, dispatch, ingress, limit, quota, retry, route},
     triage::Class,
 };
 
@@ -40,6 +40,8 @@ pub enum Error {
     /// One attempt failed at the provider, or on the way to it.
     #[error(transparent)]
     Upstream(#[from] Arc<Failure>),
+    #[error(transparent)]
+    Deadline(#[from] dispatch::DeadlinePassed),
     /// The loop ended without an answer.
     #[error(transparent)]
     Retry(#[from] Arc<retry::GaveUp>),
@@ -60,7 +62,7 @@ impl Error {
     pub fn origin(&self) -> Origin {
         match self {
             Self::Ingress(_) | Self::Admit(_) | Self::Cache(_) | Self::Route(_) => Origin::Client,
-            Self::Quota(_) | Self::Limit(_) | Self::CircuitOpen(_) => Origin::Gateway,
+            Self::Quota(_) | Self::Limit(_) | Self::CircuitOpen(_) | Self::Deadline(_) => Origin::Gateway,
             Self::Upstream(_) => Origin::Upstream,
             Self::Retry(gave_up) => gave_up.last.origin(),
         }
@@ -77,6 +79,7 @@ impl Error {
             Self::CircuitOpen(e) => e.class.as_str(),
             Self::Limit(e) => e.class.as_str(),
             Self::Upstream(e) => e.verdict.class.as_str(),
+            Self::Deadline(_) => "deadline_exceeded",
             Self::Retry(e) => e.last.class(),
         }
     }
@@ -88,7 +91,7 @@ impl Error {
             Self::Limit(e) => Some(e.class),
             Self::Upstream(e) => Some(e.verdict.class),
             Self::Retry(e) => e.last.failure_class(),
-            Self::Ingress(_) | Self::Admit(_) | Self::Cache(_) | Self::Quota(_) | Self::Route(_) => None,
+            Self::Ingress(_) | Self::Admit(_) | Self::Cache(_) | Self::Quota(_) | Self::Route(_) | Self::Deadline(_) => None,
         }
     }
 
@@ -103,6 +106,7 @@ impl Error {
             Self::CircuitOpen(e) => e.last.as_ref().map_or_else(|| status_of(e.class), |f| f.status()),
             Self::Limit(e) => status_of(e.class),
             Self::Upstream(e) => e.status(),
+            Self::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Retry(e) => e.last.status(),
         }
     }
@@ -115,7 +119,7 @@ impl Error {
             Self::Retry(e) => e.last.advice(),
             Self::Quota(e) => Some(e.advice()),
             Self::Limit(e) => Some(e.advice()),
-            Self::Ingress(_) | Self::Admit(_) | Self::Cache(_) | Self::Route(_) => None,
+            Self::Ingress(_) | Self::Admit(_) | Self::Cache(_) | Self::Route(_) | Self::Deadline(_) => None,
         }
     }
 
@@ -128,7 +132,7 @@ impl Error {
             Self::Limit(e) => e.retry_after,
             Self::Upstream(e) => e.verdict.wait,
             Self::Retry(e) => e.last.retry_after(),
-            Self::Admit(_) | Self::Cache(_) | Self::Route(_) => None,
+            Self::Admit(_) | Self::Cache(_) | Self::Route(_) | Self::Deadline(_) => None,
         }
     }
 
@@ -143,7 +147,7 @@ impl Error {
                 e.verdict.class.is_rate_limit() && e.verdict.wait.is_some_and(|wait| wait <= LONGEST_INVITATION)
             }
             Self::Retry(e) => e.last.wants_caller_back(),
-            Self::Admit(_) | Self::Cache(_) | Self::Route(_) | Self::CircuitOpen(_) => false,
+            Self::Admit(_) | Self::Cache(_) | Self::Route(_) | Self::CircuitOpen(_) | Self::Deadline(_) => false,
         }
     }
 
@@ -153,6 +157,7 @@ impl Error {
             Self::CircuitOpen(e) => Some(&e.target),
             Self::Limit(e) => Some(&e.target),
             Self::Upstream(e) => Some(&e.target),
+            Self::Deadline(e) => Some(&e.target),
             Self::Retry(e) => e.last.target(),
             Self::Ingress(_) | Self::Admit(_) | Self::Cache(_) | Self::Quota(_) | Self::Route(_) => None,
         }
@@ -164,7 +169,7 @@ impl Error {
             Self::CircuitOpen(e) => e.last.as_ref(),
             Self::Upstream(e) => Some(e),
             Self::Retry(e) => e.last.failure(),
-            Self::Ingress(_) | Self::Admit(_) | Self::Cache(_) | Self::Quota(_) | Self::Route(_) | Self::Limit(_) => None,
+            Self::Ingress(_) | Self::Admit(_) | Self::Cache(_) | Self::Quota(_) | Self::Route(_) | Self::Limit(_) | Self::Deadline(_) => None,
         }
     }
 
@@ -183,6 +188,10 @@ impl Error {
         }
         let learnt = Learnt {
             target: self.target().cloned(),
+            route: match self {
+                Self::Retry(gave_up) => Some(Arc::clone(&gave_up.route)),
+                _ => None,
+            },
             provider_request_id: self.failure().and_then(|f| f.provider_request_id()),
             ..Learnt::default()
         };
@@ -191,7 +200,7 @@ impl Error {
 
     /// weir's own error body. It says nothing of keys or upstream addresses.
     fn body(&self) -> Bytes {
-        crate::dialect::openai::error::body(self.class(), &self.to_string())
+        crate::dialect::openai::error::error_body(self.class(), &self.to_string(), None)
     }
 }
 

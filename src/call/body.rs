@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{dialect::Usage, triage::Class};
+use crate::{dialect::openai::Usage, triage::Class};
 
 /// A boxed body under a reply.
 pub type Stream = Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>;

@@ -8,6 +8,7 @@ mod body;
 mod connect;
 mod pool;
 
+pub(crate) use self::connect::Causes;
 pub use self::{
     body::{RequestBody, ResponseBody},
     connect::{Connector, TlsError},

@@ -1,0 +1,118 @@
+//! The admin listener.
+
+use std::{io, net::SocketAddr, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::json;
+use tokio::net::{TcpListener, UnixListener};
+use tower_http::{set_header::SetResponseHeaderLayer, timeout::TimeoutLayer};
+
+use super::Status;
+use crate::{
+    app::{self, Gateway},
+    config::Listen,
+};
+
+/// What the handlers see.
+#[derive(Clone, Debug)]
+struct Admin {
+    state: Arc<app::State>,
+    parts: tokio::sync::watch::Receiver<Arc<app::Parts>>,
+}
+
+/// A running admin listener; ends when dropped.
+#[derive(Debug)]
+pub struct AdminServer {
+    address: Option<SocketAddr>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+// === impl AdminServer ===
+
+impl AdminServer {
+    /// Where it listens; `None` on a unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+}
+
+impl Drop for AdminServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Serves the admin pages of `gateway` on `listen`. Must be called within a runtime.
+///
+/// # Errors
+/// When it cannot bind.
+pub async fn serve(gateway: &Gateway, listen: &Listen) -> io::Result<AdminServer> {
+    let admin = Admin { state: Arc::clone(&gateway.state), parts: gateway.watch_parts() };
+    let app = router(admin);
+    match listen {
+        Listen::Tcp(address) => {
+            let listener = TcpListener::bind(address).await?;
+            let address = listener.local_addr().ok();
+            let task = tokio::spawn(async move {
+                let _ = axum::serve(listener, app).await;
+            });
+            Ok(AdminServer { address, task })
+        }
+        Listen::Unix(path) => {
+            if std::os::unix::net::UnixStream::connect(path).is_err() {
+                let _ = std::fs::remove_file(path);
+            }
+            let listener = UnixListener::bind(path)?;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+            let task = tokio::spawn(async move {
+                let _ = axum::serve(listener, app).await;
+            });
+            Ok(AdminServer { address: None, task })
+        }
+    }
+}
+
+fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
+        .route("/readyz", get(ready))
+        .route("/status", get(status))
+        .route("/", get(index))
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(10)))
+        .layer(SetResponseHeaderLayer::overriding(
+            header::CACHE_CONTROL,
+            header::HeaderValue::from_static("no-store"),
+        ))
+        .with_state(admin)
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    // What is a state and not an event is read when asked for.
+    admin.state.metrics.cache_bytes.set(admin.state.cache().map_or(0, |c| i64::try_from(c.weighted_size()).unwrap_or(i64::MAX)));
+    let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
+    ([kind], admin.state.metrics.text()).into_response()
+}
+
+async fn ready(State(admin): State<Admin>) -> Response {
+    if admin.state.is_draining() {
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "draining"}))).into_response();
+    }
+    Json(json!({"status": "ready"})).into_response()
+}
+
+async fn status(State(admin): State<Admin>) -> Json<Status> {
+    let parts = Arc::clone(&admin.parts.borrow());
+    Json(Status::of(&admin.state, &parts))
+}
+
+async fn index() -> Response {
+    let page = "weir\n\n/status   upstreams, routes, circuits, cache (JSON)\n/metrics  Prometheus\n/readyz   503 while draining\n/healthz  200 while alive\n";
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], page).into_response()
+}

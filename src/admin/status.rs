@@ -1,0 +1,98 @@
+//! `/status`: the state of things in one JSON object.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::{
+    app::{Parts, State},
+    config::UpstreamKey,
+    stage::breaker::CircuitStatus,
+};
+
+/// What `/status` tells.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    version: &'static str,
+    /// RFC 3339, UTC.
+    started: String,
+    uptime_seconds: u64,
+    draining: bool,
+    config: Option<String>,
+    inflight: u32,
+    upstreams: Vec<UpstreamStatus>,
+    routes: Vec<RouteStatus>,
+    /// Circuits that are not closed.
+    circuits: Vec<CircuitStatus>,
+    cache: Option<CacheState>,
+}
+
+#[derive(Debug, Serialize)]
+struct UpstreamStatus {
+    name: Arc<str>,
+    provider: Arc<str>,
+    /// Where its key comes from, never the key.
+    key: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct RouteStatus {
+    name: Arc<str>,
+    models: Vec<String>,
+    targets: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct CacheState {
+    entries: u64,
+    bytes: u64,
+}
+
+// === impl Status ===
+
+impl Status {
+    /// Of now.
+    pub fn of(state: &State, parts: &Parts) -> Self {
+        let config = &parts.config;
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            started: humantime::format_rfc3339_seconds(state.started()).to_string(),
+            uptime_seconds: state.started().elapsed().map_or(0, |t| t.as_secs()),
+            draining: state.is_draining(),
+            config: config.source.as_ref().map(|path| path.display().to_string()),
+            inflight: state.gate.inflight(),
+            upstreams: config
+                .upstreams
+                .iter()
+                .map(|upstream| UpstreamStatus {
+                    name: Arc::clone(&upstream.name),
+                    provider: Arc::clone(&upstream.provider.name),
+                    key: match upstream.key {
+                        UpstreamKey::Held(_) => "held",
+                        UpstreamKey::Passthrough => "passthrough",
+                        UpstreamKey::None => "none",
+                    },
+                })
+                .collect(),
+            routes: config
+                .routes
+                .iter()
+                .map(|route| RouteStatus {
+                    name: Arc::clone(&route.name),
+                    models: route.models.clone(),
+                    targets: route
+                        .targets
+                        .iter()
+                        .map(|target| match &target.model {
+                            Some(model) => format!("{}:{model}", target.upstream.name),
+                            None => target.upstream.name.to_string(),
+                        })
+                        .collect(),
+                })
+                .collect(),
+            circuits: state.circuits.snapshot(Instant::now()),
+            cache: state.cache().map(|cache| CacheState { entries: cache.entry_count(), bytes: cache.weighted_size() }),
+        }
+    }
+}

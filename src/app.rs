@@ -1,0 +1,299 @@
+//! Config → parts → stack → listeners → drain.
+//!
+//! [`State`] lives as long as the process: circuits, buckets, the cache and the metrics survive a reload.
+//! [`Parts`] are made anew for each configuration and swapped in whole: a call sees one configuration.
+
+mod listen;
+mod worker;
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::sync::{Semaphore, watch};
+
+use self::listen::Listeners;
+use crate::{
+    config::{CachePolicy, Config, UpstreamKey},
+    stage::{
+        admit, breaker, cache, ingress, limit, quota,
+        record::Recorder,
+        retry,
+        route::{Router, Targets},
+    },
+    telemetry::{Metrics, access_log::AccessLog},
+    upstream::{Connector, TlsError},
+};
+
+/// What survives a reload.
+#[derive(Debug)]
+pub struct State {
+    pub metrics: Arc<Metrics>,
+    pub recorder: Arc<Recorder>,
+    pub gate: Arc<ingress::Gate>,
+    pub circuits: Arc<breaker::Circuits>,
+    pub limits: Arc<limit::Limits>,
+    pub targets: Arc<Targets>,
+    cache: std::sync::Mutex<Option<Arc<cache::CacheStore>>>,
+    draining: AtomicBool,
+    started: std::time::SystemTime,
+}
+
+/// What the layers of one configuration are made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    pub config: Arc<Config>,
+    pub metrics: Arc<Metrics>,
+    pub recorder: Arc<Recorder>,
+    pub gate: Arc<ingress::Gate>,
+    pub ingress: ingress::Params,
+    pub admit: admit::Params,
+    pub cache: Option<(Arc<cache::CacheStore>, cache::Params)>,
+    pub quotas: Arc<quota::Quotas>,
+    pub router: Arc<Router>,
+    pub retry: Arc<retry::Shared>,
+    pub circuits: Arc<breaker::Circuits>,
+    pub limits: Arc<limit::Limits>,
+}
+
+/// A gateway that serves.
+#[derive(Debug)]
+pub struct Gateway {
+    pub state: Arc<State>,
+    parts: watch::Sender<Arc<Parts>>,
+    phase: watch::Sender<Phase>,
+    workers: Vec<JoinHandle<()>>,
+    address: Option<SocketAddr>,
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Serving,
+    /// No new connections; what runs is finished.
+    Draining,
+    /// Now.
+    Stopped,
+}
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {address}: {source}{hint}")]
+    Listen { address: String, source: io::Error, hint: &'static str },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("cannot open the access log: {0}")]
+    AccessLog(#[source] io::Error),
+    #[error("cannot start a worker thread: {0}")]
+    Thread(#[source] io::Error),
+}
+
+// === impl State ===
+
+impl State {
+    fn new(config: &Config) -> Result<Self, StartError> {
+        let metrics = Arc::new(Metrics::new());
+        let log = AccessLog::open(&config.log.access, Arc::clone(&metrics)).map_err(StartError::AccessLog)?;
+        let circuits = breaker::Circuits::new(config.breaker.clone());
+        Ok(Self {
+            recorder: Arc::new(Recorder::new(Arc::clone(&metrics), log)),
+            metrics,
+            gate: Arc::default(),
+            circuits: Arc::new(circuits),
+            limits: Arc::default(),
+            targets: Arc::default(),
+            cache: std::sync::Mutex::default(),
+            draining: AtomicBool::new(false),
+            started: std::time::SystemTime::now(),
+        })
+    }
+
+    /// Whether new calls should go elsewhere.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// When the process began to serve.
+    pub fn started(&self) -> std::time::SystemTime {
+        self.started
+    }
+
+    /// The store of cached answers, if there is one.
+    pub fn cache(&self) -> Option<Arc<cache::CacheStore>> {
+        self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// The store for `config`: the one there is when its bounds are the same, so that a reload keeps what is stored.
+    fn cache_for(&self, config: &Config) -> Option<Arc<cache::CacheStore>> {
+        let wanted = config.cache.as_ref()?;
+        let mut held = self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &*held {
+            Some(store) if store.serves(wanted) => Some(Arc::clone(store)),
+            _ => {
+                let store = Arc::new(cache::CacheStore::new(wanted));
+                *held = Some(Arc::clone(&store));
+                Some(store)
+            }
+        }
+    }
+}
+
+// === impl Parts ===
+
+impl Parts {
+    fn new(config: Arc<Config>, state: &State) -> Self {
+        let passthrough = config.upstreams.iter().any(|upstream| upstream.key == UpstreamKey::Passthrough);
+        let router = Arc::new(Router::new(&config, Arc::clone(&state.targets)));
+        state.circuits.reconfigure(config.breaker.clone());
+        let cached = config.routes.iter().any(|route| route.cache_policy.is_some_and(|p| p != CachePolicy::Off));
+        let cached = cached || config.cache.as_ref().is_some_and(|cache| cache.policy != CachePolicy::Off);
+        let cache = state.cache_for(&config).filter(|_| cached).zip(config.cache.clone()).map(|(store, settings)| {
+            let routes = Arc::clone(&router);
+            (store, cache::Params::new(settings, Arc::new(move |model: &str| routes.route_of(model).and_then(|r| r.cache_policy))))
+        });
+        Self {
+            metrics: Arc::clone(&state.metrics),
+            recorder: Arc::clone(&state.recorder),
+            gate: Arc::clone(&state.gate),
+            ingress: ingress::Params {
+                max_body_bytes: config.server.max_body_bytes,
+                body_timeout: config.server.body_timeout,
+                max_inflight: config.server.max_inflight,
+            },
+            admit: admit::Params {
+                apps: Arc::new(admit::Apps::new(&config.apps, passthrough)),
+                timeout: config.server.timeout,
+            },
+            cache,
+            quotas: Arc::new(quota::Quotas::new(&config.apps)),
+            router,
+            retry: Arc::new(retry::Shared::new(config.retry.clone(), Arc::clone(&state.circuits), Arc::clone(&state.metrics))),
+            circuits: Arc::clone(&state.circuits),
+            limits: Arc::clone(&state.limits),
+            config,
+        }
+    }
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// Binds, starts the workers, and serves.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running then.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let https = config.upstreams.iter().any(|u| u.base_url.scheme() == Some(&http::uri::Scheme::HTTPS));
+        let connector = Connector::new(https)?;
+        let count = usize::try_from(config.server.workers.get()).unwrap_or(1);
+        let listeners = Listeners::bind(&config.listen, count)?;
+        let address = listeners.address();
+        let state = Arc::new(State::new(&config)?);
+        let config = Arc::new(config);
+        let (parts, _) = watch::channel(Arc::new(Parts::new(Arc::clone(&config), &state)));
+        let (phase, _) = watch::channel(Phase::Serving);
+        let connections = Arc::new(Semaphore::new(config.server.max_connections as usize));
+        let mut workers = Vec::with_capacity(count);
+        for (index, source) in listeners.into_sources().into_iter().enumerate() {
+            let worker = worker::Worker {
+                source,
+                connector: connector.clone(),
+                parts: parts.subscribe(),
+                phase: phase.subscribe(),
+                connections: Arc::clone(&connections),
+                gate: Arc::clone(&state.gate),
+            };
+            let thread = std::thread::Builder::new().name(format!("worker-{index}"));
+            workers.push(thread.spawn(move || worker.run()).map_err(StartError::Thread)?);
+        }
+        Ok(Self { state, parts, phase, workers, address })
+    }
+
+    /// Where apps connect; `None` on a unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.parts.borrow().config)
+    }
+
+    /// Everything in force.
+    pub fn parts(&self) -> Arc<Parts> {
+        Arc::clone(&self.parts.borrow())
+    }
+
+    /// Follows what is in force.
+    pub fn watch_parts(&self) -> watch::Receiver<Arc<Parts>> {
+        self.parts.subscribe()
+    }
+
+    /// Takes a new configuration for all calls that begin from now on. What needs a restart is returned by name:
+    /// it keeps its old value.
+    pub fn reload(&self, config: Config) -> Vec<&'static str> {
+        let old = self.config();
+        let mut fixed = Vec::new();
+        if config.listen != old.listen {
+            fixed.push("listen");
+        }
+        if config.admin != old.admin {
+            fixed.push("admin.listen");
+        }
+        if config.server.workers != old.server.workers {
+            fixed.push("server.workers");
+        }
+        if config.server.max_connections != old.server.max_connections {
+            fixed.push("server.max_connections");
+        }
+        if config.log.access != old.log.access {
+            fixed.push("log.access");
+        }
+        self.parts.send_replace(Arc::new(Parts::new(Arc::new(config), &self.state)));
+        fixed
+    }
+
+    /// Says that new calls should go elsewhere; keeps serving.
+    pub fn drain(&self) {
+        self.state.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Stops accepting and finishes what runs, for `timeout` at most. Returns whether all of it was finished. The
+    /// access log is complete afterwards. Blocks.
+    pub fn stop(mut self, timeout: Duration) -> bool {
+        self.drain();
+        self.phase.send_replace(Phase::Draining);
+        let until = std::time::SystemTime::now() + timeout;
+        let mut whole = true;
+        for worker in std::mem::take(&mut self.workers) {
+            while !worker.is_finished() {
+                if std::time::SystemTime::now() >= until {
+                    whole = false;
+                    self.phase.send_replace(Phase::Stopped);
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let _ = worker.join();
+        }
+        self.state.recorder.close();
+        whole
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.phase.send_replace(Phase::Stopped);
+        for worker in self.workers.drain(..) {
+            let _ = worker.join();
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! `weir serve`: the gateway as a process: start, reload, drain.
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Global, load};
+use crate::{admin, app::Gateway, config::Config, telemetry};
+
+/// How often the configuration file is looked at.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Exit code when the gateway cannot start for a reason outside the configuration.
+const CANNOT_START: u8 = 1;
+/// Exit code when calls were cut at the end.
+const CUT: u8 = 3;
+
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Args {
+    /// Listen here instead of the configuration's address
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub fn run(args: &Args, global: &Global) -> ExitCode {
+    let options = Global { listen: args.listen.clone(), ..global.clone() };
+    let config = match load(&options) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    telemetry::init(&config.log.level);
+    // A stream needs two descriptors; the usual soft limit of 1,024 is gone at 500 of them.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::debug!(%error, "The limit of open files stays as it is.");
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return cannot_start(&error),
+    };
+    runtime.block_on(serve(config, &options))
+}
+
+async fn serve(config: Config, global: &Global) -> ExitCode {
+    let (delay, timeout) = (config.server.drain_delay, config.server.drain_timeout);
+    let admin_listen = config.admin.clone();
+    let gateway = match Gateway::start(config) {
+        Ok(gateway) => gateway,
+        Err(error) => return cannot_start(&error),
+    };
+    let admin = match &admin_listen {
+        None => None,
+        Some(listen) => match admin::serve(&gateway, listen).await {
+            Ok(admin) => Some(admin),
+            Err(error) => return cannot_start(&format!("cannot listen on {listen} for admin: {error}")),
+        },
+    };
+    announce(&gateway, admin.as_ref());
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return cannot_start(&error),
+    };
+    signals.until_end(&gateway, global).await;
+    tracing::info!(inflight = gateway.state.gate.inflight(), "Draining: no new connections, running calls finish.");
+    gateway.drain();
+    let mut again = pin_second(&mut signals);
+    if !delay.is_zero() {
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = &mut again => return ExitCode::from(CUT),
+        }
+    }
+    let stopping = tokio::task::spawn_blocking(move || gateway.stop(timeout));
+    tokio::select! {
+        whole = stopping => match whole {
+            Ok(true) => ExitCode::SUCCESS,
+            _ => {
+                tracing::warn!("Calls were cut: they did not end within drain_timeout.");
+                ExitCode::from(CUT)
+            }
+        },
+        // A second signal: the process ends here and now.
+        () = &mut again => std::process::exit(i32::from(CUT)),
+    }
+}
+
+fn pin_second(signals: &mut Signals) -> std::pin::Pin<Box<dyn Future<Output = ()> + '_>> {
+    Box::pin(async move {
+        tokio::select! {
+            _ = signals.term.recv() => {}
+            _ = signals.int.recv() => {}
+        }
+    })
+}
+
+fn announce(gateway: &Gateway, admin: Option<&admin::AdminServer>) {
+    let config = gateway.config();
+    let apps = gateway.address().map_or_else(|| config.listen.to_string(), |address| address.to_string());
+    let admin = admin.and_then(admin::AdminServer::address).map(|address| address.to_string());
+    let admin = admin.or_else(|| config.admin.as_ref().map(ToString::to_string));
+    tracing::info!(
+        apps,
+        admin = admin.unwrap_or_else(|| "off".to_owned()),
+        config = config.source.as_ref().map_or_else(|| "built-in defaults".to_owned(), |p| p.display().to_string()),
+        upstreams = config.upstreams.iter().map(|u| &*u.name).collect::<Vec<_>>().join(", "),
+        "weir {} serves. Point an app at it with OPENAI_BASE_URL=http://{apps}/v1",
+        env!("CARGO_PKG_VERSION"),
+    );
+}
+
+fn cannot_start(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("weir: {error}");
+    ExitCode::from(CANNOT_START)
+}
+
+/// The signals that a gateway obeys.
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hangup: Signal,
+}
+
+// === impl Signals ===
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Reloads as asked (SIGHUP, or the file changed) until it is time to end.
+    async fn until_end(&mut self, gateway: &Gateway, global: &Global) {
+        let file: Option<PathBuf> = gateway.config().source.clone();
+        let mut seen = file.as_ref().and_then(stamp);
+        let mut look = tokio::time::interval(WATCH);
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return,
+                _ = self.int.recv() => return,
+                _ = self.hangup.recv() => reload(gateway, global),
+                _ = look.tick(), if file.is_some() => {
+                    let now = file.as_ref().and_then(stamp);
+                    // A file that is gone for a moment is being written.
+                    if now.is_some() && now != seen {
+                        seen = now;
+                        reload(gateway, global);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What changes when a file does.
+fn stamp(path: &PathBuf) -> Option<(SystemTime, u64)> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.modified().ok()?, meta.len()))
+}
+
+/// All or nothing: a bad file leaves what runs as it is.
+fn reload(gateway: &Gateway, global: &Global) {
+    let reloads = &gateway.state.metrics.reloads;
+    match load(global) {
+        Err(_) => {
+            reloads.with_label_values(&["refused"]).inc();
+            tracing::error!("The new configuration has mistakes (above) and was not taken; the old one stays in force.");
+        }
+        Ok(config) => {
+            let fixed = gateway.reload(config);
+            reloads.with_label_values(&["ok"]).inc();
+            if !fixed.is_empty() {
+                tracing::warn!(needs_restart = fixed.join(", "), "Some settings change only with a restart.");
+            }
+            tracing::info!("The configuration was reloaded.");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Configuration.
+mod resolved;
+pub use resolved::*;

@@ -1,0 +1,178 @@
+//! Credential → app.
+
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use subtle::ConstantTimeEq;
+
+use super::Refused;
+use crate::{
+    call::{Credential, Fingerprint},
+    config::{App, AppId, Priority},
+};
+
+/// Headers in which clients send keys: OpenAI's, Azure's, Anthropic's.
+const KEY_HEADERS: [HeaderName; 3] =
+    [header::AUTHORIZATION, HeaderName::from_static("api-key"), HeaderName::from_static("x-api-key")];
+
+/// The apps of a configuration, by the hash of their key.
+#[derive(Debug)]
+pub struct Apps {
+    by_hash: HashMap<[u8; 32], Arc<App>>,
+    /// Callers who are none of the apps.
+    anyone: Arc<App>,
+    /// A caller's own provider key has a place to go to.
+    passthrough: bool,
+    /// Names that callers of an open listener gave themselves.
+    named: Mutex<HashMap<String, Arc<App>>>,
+}
+
+/// Self-given names told apart; further ones are `other`. They are metric labels, so they must end somewhere.
+const MAX_NAMES: usize = 64;
+
+// === impl Apps ===
+
+impl Apps {
+    /// `passthrough`: at least one upstream takes the caller's own key.
+    pub fn new(apps: &[Arc<App>], passthrough: bool) -> Self {
+        let by_hash = apps.iter().map(|app| (app.key_hash, Arc::clone(app))).collect();
+        Self { by_hash, anyone: Arc::new(anyone()), passthrough, named: Mutex::default() }
+    }
+
+    /// Who sent `headers`. The key headers are taken out.
+    ///
+    /// # Errors
+    /// A stranger, where apps are configured and no upstream takes callers' own keys.
+    pub(super) fn identify(&self, headers: &mut HeaderMap) -> Result<(Arc<App>, Credential), Refused> {
+        let mut sent = None;
+        for name in KEY_HEADERS {
+            if let Some(value) = headers.remove(&name)
+                && sent.is_none()
+            {
+                sent = Some((name, value));
+            }
+        }
+        let Some((name, value)) = sent else { return self.without_key() };
+        let key = key_of(&value);
+        if let Some(app) = self.app_of(key) {
+            let credential = Credential { fingerprint: Fingerprint::of(key), forward: None, may_use_held: true };
+            return Ok((app, credential));
+        }
+        let open = self.by_hash.is_empty();
+        if !open && !self.passthrough {
+            return Err(Refused::UnknownKey);
+        }
+        let credential =
+            Credential { fingerprint: Fingerprint::of(key), forward: Some((name, value)), may_use_held: open };
+        Ok((Arc::clone(&self.anyone), credential))
+    }
+
+    /// The app under the name that the caller gives itself (`x-weir-app`). It counts only where no keys tell
+    /// apps apart, and it is a label then, nothing more.
+    pub(super) fn named(&self, app: Arc<App>, name: Option<&str>) -> Arc<App> {
+        let Some(name) = name.filter(|name| self.by_hash.is_empty() && is_word(name)) else { return app };
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(app) = named.get(name) {
+            return Arc::clone(app);
+        }
+        let name = if named.len() < MAX_NAMES { name } else { "other" };
+        let app = named.entry(name.to_owned()).or_insert_with(|| Arc::new(App { name: name.into(), ..anyone() }));
+        Arc::clone(app)
+    }
+
+    fn without_key(&self) -> Result<(Arc<App>, Credential), Refused> {
+        let open = self.by_hash.is_empty();
+        if !open && !self.passthrough {
+            return Err(Refused::NoKey);
+        }
+        // A passthrough upstream says itself that a key is missing.
+        let credential = Credential { fingerprint: Fingerprint::default(), forward: None, may_use_held: open };
+        Ok((Arc::clone(&self.anyone), credential))
+    }
+
+    fn app_of(&self, key: &[u8]) -> Option<Arc<App>> {
+        if self.by_hash.is_empty() {
+            return None;
+        }
+        let hash = blake3::hash(key);
+        let app = self.by_hash.get(hash.as_bytes())?;
+        bool::from(app.key_hash.ct_eq(hash.as_bytes())).then(|| Arc::clone(app))
+    }
+}
+
+/// The key in a header's value: what follows `Bearer`, else the whole.
+fn key_of(value: &HeaderValue) -> &[u8] {
+    let bytes = value.as_bytes();
+    match bytes.get(..7) {
+        Some(scheme) if scheme.eq_ignore_ascii_case(b"bearer ") => bytes[7..].trim_ascii(),
+        _ => bytes.trim_ascii(),
+    }
+}
+
+/// Fit for a metric label.
+fn is_word(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+fn anyone() -> App {
+    App {
+        id: AppId(0),
+        name: Arc::from("default"),
+        key_hash: [0; 32],
+        requests_per_minute: None::<NonZeroU32>,
+        tokens_per_minute: None,
+        concurrency: None,
+        priority: Priority::Interactive,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app(key: &str) -> Arc<App> {
+        Arc::new(App { id: AppId(1), name: "shop".into(), key_hash: *blake3::hash(key.as_bytes()).as_bytes(), ..anyone() })
+    }
+
+    fn headers(name: &'static str, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn an_apps_key_names_the_app_and_goes_nowhere() {
+        let apps = Apps::new(&[app("wk-1")], true);
+        for (name, value) in [("authorization", "Bearer wk-1"), ("api-key", "wk-1"), ("authorization", "bearer  wk-1 ")] {
+            let mut headers = headers(name, value);
+            let (app, credential) = apps.identify(&mut headers).unwrap();
+            assert_eq!(&*app.name, "shop");
+            assert!(credential.forward.is_none() && credential.may_use_held);
+            assert!(headers.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_stranger_is_refused_where_apps_are_told_apart() {
+        let apps = Apps::new(&[app("wk-1")], false);
+        assert_eq!(apps.identify(&mut headers("authorization", "Bearer wk-2")).unwrap_err(), Refused::UnknownKey);
+        assert_eq!(apps.identify(&mut HeaderMap::new()).unwrap_err(), Refused::NoKey);
+    }
+
+    #[test]
+    fn a_callers_own_key_never_unlocks_held_keys_where_apps_are_told_apart() {
+        let apps = Apps::new(&[app("wk-1")], true);
+        let (_, credential) = apps.identify(&mut headers("authorization", "Bearer sk-own")).unwrap();
+        assert!(credential.forward.is_some() && !credential.may_use_held);
+    }
+
+    #[test]
+    fn an_open_listener_serves_anyone() {
+        let apps = Apps::new(&[], false);
+        let (app, credential) = apps.identify(&mut headers("authorization", "Bearer sk-own")).unwrap();
+        assert_eq!(&*app.name, "default");
+        assert!(credential.may_use_held);
+    }
+}

@@ -1,0 +1,27 @@
+//! The leaf: one attempt, one upstream call.
+//!
+//! Builds the provider's request out of the caller's bytes, sends it, and decides what came back: a whole
+//! answer, a stream, or a failure, which `triage` gives its class.
+//!
+//! A stream is held back until its first semantic event (the commit point). Whatever goes wrong before is a
+//! [`Failure`](crate::error::Failure) like any other and can be retried unseen. What goes wrong after ends the stream with an
+//! error event in the caller's dialect: it never looks complete. When the caller leaves, the future or
+//! the body is dropped, and with it the upstream call.
+
+mod fail;
+mod leaf;
+mod request;
+mod stream;
+mod whole;
+
+pub use self::{leaf::Dispatch, request::Prepared};
+use std::sync::Arc;
+
+use crate::call::Target;
+
+/// The caller's own deadline passed, too soon to say anything about the provider.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the call's deadline passed before `{}` answered", target.upstream.name)]
+pub struct DeadlinePassed {
+    pub target: Arc<Target>,
+}

@@ -1,0 +1,91 @@
+//! One form for every path: `/v1/…`.
+
+use http::uri::PathAndQuery;
+
+/// First segments of the OpenAI API, which apps may also call without the `/v1`.
+const ROOTS: &[&str] = &[
+    "assistants",
+    "audio",
+    "batches",
+    "chat",
+    "completions",
+    "containers",
+    "conversations",
+    "edits",
+    "embeddings",
+    "engines",
+    "evals",
+    "files",
+    "fine_tuning",
+    "images",
+    "models",
+    "moderations",
+    "organization",
+    "realtime",
+    "responses",
+    "threads",
+    "uploads",
+    "vector_stores",
+    "videos",
+];
+
+/// `path` under `/v1/`, the query untouched. `None`: not a path of the API.
+///
+/// The path goes to the provider behind the upstream's own prefix, so a segment that climbs (`..`) is
+/// refused: no request may leave that prefix.
+pub fn canonical(path: &PathAndQuery) -> Option<PathAndQuery> {
+    let text = path.as_str();
+    let plain = path.path();
+    if plain.split('/').any(climbs) {
+        return None;
+    }
+    if plain.strip_prefix("/v1/").is_some_and(|rest| !rest.is_empty()) {
+        return Some(path.clone());
+    }
+    let root = plain.strip_prefix('/')?.split('/').next()?;
+    if !ROOTS.contains(&root) {
+        return None;
+    }
+    PathAndQuery::try_from(format!("/v1{text}")).ok()
+}
+
+fn climbs(segment: &str) -> bool {
+    let dot = |s: &str| s == "." || s.eq_ignore_ascii_case("%2e");
+    match segment.len() {
+        0 => false,
+        1..=3 => dot(segment) || segment == "..",
+        4..=6 => segment.to_ascii_lowercase().replace("%2e", ".") == "..",
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(path: &str) -> Option<String> {
+        canonical(&path.parse().unwrap()).map(|p| p.to_string())
+    }
+
+    #[test]
+    fn the_version_prefix_is_optional() {
+        assert_eq!(of("/v1/chat/completions?x=1").as_deref(), Some("/v1/chat/completions?x=1"));
+        assert_eq!(of("/chat/completions?x=1").as_deref(), Some("/v1/chat/completions?x=1"));
+        assert_eq!(of("/v1/something/new").as_deref(), Some("/v1/something/new"));
+    }
+
+    #[test]
+    fn other_paths_are_not_the_api() {
+        for path in ["/", "/v1", "/v1/", "/favicon.ico", "/v2/chat/completions", "/admin", "/modelsx"] {
+            assert_eq!(of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn no_path_climbs_out_of_the_prefix() {
+        for path in ["/v1/../admin", "/v1/files/%2e%2e/%2E%2e/x", "/v1/./x", "/v1/.%2e/x"] {
+            assert_eq!(of(path), None, "{path}");
+        }
+        assert!(of("/v1/files/..a/content").is_some());
+    }
+}

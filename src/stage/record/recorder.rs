@@ -1,0 +1,192 @@
+//! Books one call: metrics and the log line.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderValue, StatusCode};
+use tokio::time::Instant;
+
+use super::Outcome;
+use crate::{
+    call::{Call, CacheStatus, End, How, Learnt, Watch},
+    dialect::openai::Usage,
+    error::Error,
+    telemetry::{
+        Metrics,
+        access_log::{AccessLog, Line},
+    },
+};
+
+/// Where calls are booked.
+#[derive(Debug)]
+pub struct Recorder {
+    metrics: Arc<Metrics>,
+    log: Option<AccessLog>,
+}
+
+/// A call that is under way; booked once, at the latest when dropped.
+#[derive(Debug)]
+pub(super) struct Entry {
+    recorder: Arc<Recorder>,
+    call: Arc<Call>,
+    booked: bool,
+    /// Known once there is a head.
+    status: StatusCode,
+    learnt: Learnt,
+    class: Option<&'static str>,
+    overhead: Duration,
+    first_token: Option<Duration>,
+}
+
+// === impl Recorder ===
+
+impl Recorder {
+    pub fn new(metrics: Arc<Metrics>, log: Option<AccessLog>) -> Self {
+        Self { metrics, log }
+    }
+
+    /// A request that never became a call.
+    pub fn refused(&self, error: &Error) {
+        self.metrics.refused.with_label_values(&[error.class()]).inc();
+    }
+
+    /// The metrics it books into.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Writes the log out. For the end of the process.
+    pub fn close(&self) {
+        if let Some(log) = &self.log {
+            log.close();
+        }
+    }
+
+    /// Begins to book a call.
+    pub(super) fn begin(self: &Arc<Self>, call: &Arc<Call>) -> Entry {
+        self.metrics.inflight.inc();
+        Entry {
+            recorder: Arc::clone(self),
+            call: Arc::clone(call),
+            booked: false,
+            status: StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+            learnt: Learnt::default(),
+            class: None,
+            overhead: Duration::ZERO,
+            first_token: None,
+        }
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// The answer's head is there. Returns weir's own share of the time so far.
+    pub(super) fn head(&mut self, status: StatusCode, learnt: &Learnt, class: Option<&'static str>, stream: bool) -> Duration {
+        let now = Instant::now();
+        let meter = &self.call.meter;
+        let elsewhere = meter.upstream_time() + meter.waited();
+        // A coalesced call waits for another's upstream call.
+        let own = match learnt.cache {
+            CacheStatus::Coalesced => Duration::ZERO,
+            _ => now.duration_since(self.call.ready).saturating_sub(elsewhere),
+        };
+        self.overhead = own;
+        self.status = status;
+        self.learnt = learnt.clone();
+        self.class = class;
+        self.first_token = stream.then(|| now.duration_since(self.call.arrived));
+        own
+    }
+
+    /// Books an end.
+    pub(super) fn book(&mut self, outcome: Outcome, usage: Option<Usage>) {
+        if std::mem::replace(&mut self.booked, true) {
+            return;
+        }
+        let time = self.call.arrived.elapsed();
+        self.count(outcome, usage, time);
+        if let Some(log) = &self.recorder.log {
+            log.line(&self.line(outcome, usage, time));
+        }
+    }
+
+    fn count(&self, outcome: Outcome, usage: Option<Usage>, time: Duration) {
+        let metrics = &self.recorder.metrics;
+        let learnt = &self.learnt;
+        metrics.inflight.dec();
+        let route = learnt.route.as_deref().unwrap_or("none");
+        let (model, upstream) = learnt.target.as_ref().map_or(("other", "none"), |t| (&*t.label, &*t.upstream.name));
+        let outcome = outcome.as_str();
+        metrics.requests.with_label_values(&[&*self.call.app.name, route, model, upstream, outcome]).inc();
+        metrics.duration.with_label_values(&[route, upstream, outcome]).observe(time.as_secs_f64());
+        metrics.overhead.observe(self.overhead.as_secs_f64());
+        metrics.cache_requests.with_label_values(&[learnt.cache.as_str()]).inc();
+        let Some(target) = &learnt.target else { return };
+        let operation = self.call.endpoint.as_str();
+        metrics.operation(target, operation, time);
+        if let Some(first) = self.first_token {
+            metrics.first_token.with_label_values(&[upstream, model]).observe(first.as_secs_f64());
+        }
+        // A stored or shared answer used no tokens.
+        let fresh = matches!(learnt.cache, CacheStatus::Miss | CacheStatus::Bypass);
+        if let Some(usage) = usage.filter(|_| fresh) {
+            metrics.usage(target, operation, &usage);
+        }
+    }
+
+    fn line(&self, outcome: Outcome, usage: Option<Usage>, time: Duration) -> Line<'_> {
+        let (call, learnt) = (&*self.call, &self.learnt);
+        let ms = |d: Duration| (d.as_secs_f64() * 1e6).round() / 1e3;
+        Line {
+            ts: humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string(),
+            id: call.id.as_str(),
+            app: &call.app.name,
+            route: learnt.route.as_deref(),
+            method: call.method.as_str(),
+            endpoint: call.endpoint.as_str(),
+            path: call.path.path(),
+            model: call.envelope.model.as_deref(),
+            upstream: learnt.target.as_ref().map(|t| &*t.upstream.name),
+            upstream_model: learnt.target.as_ref().map(|t| &*t.model).filter(|m| !m.is_empty()),
+            status: self.status.as_u16(),
+            outcome: outcome.as_str(),
+            class: self.class,
+            cache: learnt.cache.as_str(),
+            stream: call.envelope.stream,
+            attempts: call.meter.attempts(),
+            duration_ms: ms(time),
+            first_token_ms: self.first_token.map(ms),
+            wait_ms: ms(call.meter.waited()),
+            overhead_us: u64::try_from(self.overhead.as_micros()).unwrap_or(u64::MAX),
+            input_tokens: usage.map(|u| u.input),
+            output_tokens: usage.map(|u| u.output),
+            tokens_estimated: usage.map(|u| !u.exact).filter(|estimated| *estimated),
+            provider_request_id: learnt.provider_request_id.as_ref().and_then(|id: &HeaderValue| id.to_str().ok()),
+            sdk_retry: call.sdk.retry_count > 0,
+            tags: &call.directives.tags,
+        }
+    }
+}
+
+/// Rides in the body.
+impl Watch for Entry {
+    fn end(&mut self, end: &End) {
+        if let How::Broken(class) = end.how {
+            self.class = Some(class.as_str());
+            let upstream = self.learnt.target.as_ref().map_or("none", |t| &*t.upstream.name);
+            self.recorder.metrics.streams_truncated.with_label_values(&[upstream, class.as_str()]).inc();
+        }
+        // An answer whose head told an error keeps that outcome.
+        let outcome = match (self.status.is_client_error() || self.status.is_server_error(), end.how) {
+            (true, How::Complete) => Outcome::ClientError,
+            (_, how) => Outcome::of_end(how),
+        };
+        self.book(outcome, end.usage);
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.book(Outcome::Cancelled, None);
+    }
+}

@@ -1,0 +1,244 @@
+//! The layer: carries decisions out.
+
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tower::{
+    Layer, Service,
+    retry::budget::{Budget, TpsBudget},
+};
+
+use super::{Decision, GaveUp, Situation, decide};
+use crate::{
+    call::{Attempt, Call, Plan, Reply, Target},
+    config,
+    error::Error,
+    models,
+    stage::{Answering, breaker::Circuits},
+    telemetry::Metrics,
+};
+
+/// How long the budget remembers calls.
+const BUDGET_WINDOW: Duration = Duration::from_secs(10);
+/// Retries allowed each second whatever the traffic: a sidecar with three calls a minute may retry too.
+const BUDGET_FLOOR: u32 = 1;
+
+/// Resolved from `[retry]`.
+pub type Params = config::Retry;
+
+/// What all workers share.
+pub struct Shared {
+    params: Params,
+    budget: TpsBudget,
+    circuits: Arc<Circuits>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Clone, Debug)]
+pub struct RetryLayer(Arc<Shared>);
+
+#[derive(Clone, Debug)]
+pub struct Retry<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+/// Where one call's loop stands.
+struct Loop<'a> {
+    plan: &'a Plan,
+    shared: &'a Shared,
+    waited: Duration,
+    /// What the caller gets when nothing else comes.
+    error: Option<Error>,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub fn new(params: Params, circuits: Arc<Circuits>, metrics: Arc<Metrics>) -> Self {
+        let budget = TpsBudget::new(BUDGET_WINDOW, BUDGET_FLOOR, params.budget);
+        Self { params, budget, circuits, metrics }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("params", &self.params).finish_non_exhaustive()
+    }
+}
+
+// === impl RetryLayer ===
+
+impl RetryLayer {
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+}
+
+impl<S> Layer<S> for RetryLayer {
+    type Service = Retry<S>;
+
+    fn layer(&self, inner: S) -> Retry<S> {
+        Retry { inner, shared: Arc::clone(&self.0) }
+    }
+}
+
+// === impl Retry ===
+
+impl<S> Service<Plan> for Retry<S>
+where
+    S: Service<Attempt, Response = Reply, Error = Error, Future: Send> + Clone + Send + 'static,
+{
+    type Response = Reply;
+    type Error = Error;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, plan: Plan) -> Answering {
+        let clone = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, clone);
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { run(inner, &plan, &shared).await })
+    }
+}
+
+async fn run<S>(mut inner: S, plan: &Plan, shared: &Shared) -> Result<Reply, Error>
+where
+    S: Service<Attempt, Response = Reply, Error = Error>,
+{
+    shared.budget.deposit();
+    if plan.call.sdk.retry_count > 0 {
+        shared.metrics.sdk_retries.inc();
+        // A repeat is a repeat, whoever makes it.
+        let _ = shared.budget.withdraw();
+    }
+    let mut state = Loop { plan, shared, waited: Duration::ZERO, error: None };
+    let mut at = Some(0);
+    let mut repeats = 0;
+    while let Some(index) = at {
+        let attempt = state.attempt(index);
+        std::future::poll_fn(|cx| inner.poll_ready(cx)).await?;
+        let error = match inner.call(attempt).await {
+            Ok(mut reply) => {
+                reply.learnt.route = Some(Arc::clone(&plan.route.name));
+                return Ok(reply);
+            }
+            Err(error) => error,
+        };
+        match state.after(index, repeats, &error) {
+            Decision::Again(pause) => {
+                tokio::time::sleep(pause).await;
+                plan.call.meter.wait(pause);
+                state.waited += pause;
+                repeats += 1;
+                continue;
+            }
+            Decision::Next => at = state.following(index, &error, |_| true),
+            Decision::NextLarger => {
+                let window = models::context_window(&plan.targets()[index].model);
+                let larger = |t: &Target| matches!((window, models::context_window(&t.model)), (Some(a), Some(b)) if b > a);
+                at = state.following(index, &error, larger);
+            }
+            Decision::Stop => at = None,
+        }
+        repeats = 0;
+        state.keep(error);
+    }
+    Err(state.gave_up())
+}
+
+// === impl Loop ===
+
+impl Loop<'_> {
+    fn call(&self) -> &Call {
+        &self.plan.call
+    }
+
+    fn attempt(&self, index: usize) -> Attempt {
+        let last = !self.others(index);
+        Attempt {
+            call: Arc::clone(&self.plan.call),
+            target: Arc::clone(&self.plan.targets()[index]),
+            max_wait: self.shared.params.max_wait.saturating_sub(self.waited),
+            last,
+        }
+    }
+
+    /// Whether a target after `index` could take the call now.
+    fn others(&self, index: usize) -> bool {
+        let rest = &self.plan.targets()[index + 1..];
+        rest.iter().any(|target| self.shared.circuits.is_available(target, self.call()))
+    }
+
+    fn after(&self, index: usize, repeats: u32, error: &Error) -> Decision {
+        let failure = match error {
+            Error::Upstream(failure) => failure,
+            // Nobody was asked: the next target costs nothing.
+            Error::CircuitOpen(_) | Error::Limit(_) => return Decision::Next,
+            _ => return Decision::Stop,
+        };
+        let call = self.call();
+        let situation = Situation {
+            repeats,
+            attempts_left: self.shared.params.max_attempts.get().saturating_sub(call.meter.attempts()),
+            others: self.others(index),
+            wait_left: self.shared.params.max_wait.saturating_sub(self.waited),
+            time_left: call.deadline.left(Instant::now()),
+            callers_repeat: call.sdk.retry_count > 0,
+            dice: fastrand::f64(),
+        };
+        let decision = decide(failure, &situation, &self.shared.params);
+        match decision {
+            // The budget is for repeats; moving to the next target is not one.
+            Decision::Again(_) if !self.shared.budget.withdraw() => decide(
+                failure,
+                &Situation { attempts_left: 0, ..situation },
+                &self.shared.params,
+            ),
+            other => other,
+        }
+    }
+
+    /// The next target that `fits`, if attempts and time are left.
+    fn following(&self, index: usize, error: &Error, fits: impl Fn(&Target) -> bool) -> Option<usize> {
+        let call = self.call();
+        if call.meter.attempts() >= self.shared.params.max_attempts.get() || call.deadline.left(Instant::now()).is_zero() {
+            return None;
+        }
+        let targets = self.plan.targets();
+        let next = (index + 1..targets.len()).find(|i| fits(&targets[*i]))?;
+        self.shared.metrics.fallback(&targets[index], &targets[next], error.class());
+        Some(next)
+    }
+
+    /// Remembers what to tell the caller. A provider's own failure in this call says more than a circuit that was open;
+    /// a fallback's misconfigured key says less than what made the fallback necessary.
+    fn keep(&mut self, error: Error) {
+        let replaces = match (&self.error, &error) {
+            (None, _) => true,
+            (Some(Error::Upstream(_)), Error::Upstream(new)) => {
+                !(new.own_key && new.verdict.class.policy().next_target == crate::triage::NextTarget::OwnKeyOnly)
+            }
+            (Some(Error::Upstream(_)), _) => false,
+            (Some(_), Error::Upstream(_)) => true,
+            // Of two circuits the first target's: it is the provider that the caller meant.
+            (Some(_), _) => false,
+        };
+        if replaces {
+            self.error = Some(error);
+        }
+    }
+
+    fn gave_up(self) -> Error {
+        let last = self.error.expect("the loop runs at least once and ends with an error");
+        Error::Retry(Arc::new(GaveUp { last, route: Arc::clone(&self.plan.route.name) }))
+    }
+}

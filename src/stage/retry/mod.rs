@@ -1,0 +1,27 @@
+//! THE loop: the same target again, the next target, or stop.
+//!
+//! Outside `breaker`, `limit` and `dispatch`: each attempt passes them anew. What a failure class leads to is
+//! written in `triage` (`Class::policy`); here it is carried out within the attempt cap, the retry budget, the
+//! longest wait and the call's deadline. A caller's own repeat (the SDKs') counts against the budget and gets
+//! no repeats of ours on top.
+
+mod decide;
+mod layer;
+
+pub use self::{
+    decide::{Decision, Situation, decide},
+    layer::{Params, Retry, RetryLayer, Shared},
+};
+use std::sync::Arc;
+
+use crate::error::Error;
+
+/// The loop ended without an answer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{last}")]
+pub struct GaveUp {
+    /// What the caller gets.
+    pub last: Error,
+    /// The route it was on.
+    pub route: Arc<str>,
+}

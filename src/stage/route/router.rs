@@ -1,0 +1,136 @@
+//! The table: which route takes a model, and which targets that makes.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+    },
+};
+
+use super::NoTarget;
+use crate::{
+    call::{Target, TargetId},
+    config::{Config, Route, RouteTarget, UpstreamId},
+    triage::Dialect,
+};
+
+/// Model names remembered; beyond it a name is looked up anew each time.
+const MAX_MODELS: usize = 4096;
+/// Models of one upstream that are told apart in metrics and circuits; further ones share `other`.
+const MAX_TARGETS: usize = 2048;
+
+/// Gives targets their numbers. Lives as long as the process, so that circuits and buckets survive a reload.
+#[derive(Debug, Default)]
+pub struct Targets(RwLock<HashMap<(Arc<str>, Arc<str>), Known>>);
+
+#[derive(Clone, Debug)]
+struct Known {
+    id: TargetId,
+    label: Arc<str>,
+}
+
+/// Where a model's calls go.
+#[derive(Clone, Debug)]
+pub(super) struct Planned {
+    pub(super) route: Arc<Route>,
+    /// Never empty.
+    pub(super) targets: Arc<[Arc<Target>]>,
+}
+
+/// The routes of one configuration.
+#[derive(Debug)]
+pub struct Router {
+    routes: Vec<Arc<Route>>,
+    targets: Arc<Targets>,
+    planned: RwLock<HashMap<Box<str>, Planned>>,
+}
+
+// === impl Targets ===
+
+impl Targets {
+    fn known(&self, upstream: &Arc<str>, model: &Arc<str>) -> Known {
+        let key = (Arc::clone(upstream), Arc::clone(model));
+        if let Some(known) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return known.clone();
+        }
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let next = TargetId(u32::try_from(all.len()).unwrap_or(u32::MAX));
+        if all.len() >= MAX_TARGETS {
+            let other: Arc<str> = Arc::from("other");
+            let entry = all.entry((Arc::clone(upstream), Arc::clone(&other)));
+            return entry.or_insert(Known { id: next, label: other }).clone();
+        }
+        let label = if model.is_empty() { Arc::from("none") } else { Arc::clone(model) };
+        all.entry(key).or_insert(Known { id: next, label }).clone()
+    }
+}
+
+// === impl Router ===
+
+impl Router {
+    /// The routes of `config`.
+    pub fn new(config: &Config, targets: Arc<Targets>) -> Self {
+        Self { routes: config.routes.clone(), targets, planned: RwLock::default() }
+    }
+
+    /// The route of a model, by the patterns alone. An empty name matches `*` only, or the very first route:
+    /// calls without a model have to go somewhere.
+    pub fn route_of(&self, model: &str) -> Option<&Arc<Route>> {
+        if model.is_empty() {
+            return self.routes.iter().find(|route| route.matcher.is_match("")).or_else(|| self.routes.first());
+        }
+        self.routes.iter().find(|route| route.matcher.is_match(model))
+    }
+
+    pub(super) fn plan(&self, model: &str) -> Result<Planned, NoTarget> {
+        if let Some(planned) = self.planned.read().unwrap_or_else(PoisonError::into_inner).get(model) {
+            return Ok(planned.clone());
+        }
+        let route = self.route_of(model).ok_or_else(|| self.no_route(model))?;
+        let targets: Arc<[Arc<Target>]> = route.targets.iter().filter_map(|to| self.target(to, model)).collect();
+        if targets.is_empty() {
+            return Err(NoTarget::Unable {
+                route: route.name.to_string(),
+                why: "its upstreams speak no OpenAI-compatible dialect; use their OpenAI-compatible presets",
+            });
+        }
+        let planned = Planned { route: Arc::clone(route), targets };
+        let mut known = self.planned.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < MAX_MODELS {
+            known.insert(model.into(), planned.clone());
+        }
+        Ok(planned)
+    }
+
+    fn target(&self, to: &RouteTarget, asked: &str) -> Option<Arc<Target>> {
+        if to.upstream.provider.dialect != Dialect::OpenAi {
+            return None;
+        }
+        // A call without a model stays without one: there is nothing to replace.
+        let model: Arc<str> = match &to.model {
+            Some(model) if !asked.is_empty() => Arc::clone(model),
+            _ => Arc::from(asked),
+        };
+        let Known { id, label } = self.targets.known(&to.upstream.name, &model);
+        let rewrite = &*model != asked;
+        Some(Arc::new(Target { id, upstream: Arc::clone(&to.upstream), model, rewrite, label }))
+    }
+
+    fn no_route(&self, model: &str) -> NoTarget {
+        let shown: String = model.chars().take(100).collect();
+        let near = self
+            .routes
+            .iter()
+            .flat_map(|route| &route.models)
+            .map(|name| (strsim::jaro_winkler(name, model), name))
+            .filter(|(likeness, _)| *likeness > 0.85)
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        let hint = near.map_or_else(String::new, |(_, name)| format!("; is `{name}` meant?"));
+        NoTarget::NoRoute { model: shown, hint }
+    }
+
+    /// All upstream ids used by any route.
+    pub fn upstreams(&self) -> impl Iterator<Item = UpstreamId> {
+        self.routes.iter().flat_map(|route| route.targets.iter().map(|t| t.upstream.id))
+    }
+}
