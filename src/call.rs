@@ -20,7 +20,7 @@ pub use self::{
     deadline::Deadline,
     id::{Fingerprint, RequestId},
     meter::Meter,
-    upload::Upload,
+    upload::{Upload, UploadBody},
 };
 use crate::{
     config::{App, Route, Upstream},

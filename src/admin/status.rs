@@ -1,7 +1,5 @@
 //! `/status`: the state of things in one JSON object.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -30,15 +28,15 @@ pub struct Status {
 
 #[derive(Debug, Serialize)]
 struct UpstreamStatus {
-    name: Arc<str>,
-    provider: Arc<str>,
+    name: String,
+    provider: String,
     /// Where its key comes from, never the key.
     key: &'static str,
 }
 
 #[derive(Debug, Serialize)]
 struct RouteStatus {
-    name: Arc<str>,
+    name: String,
     models: Vec<String>,
     targets: Vec<String>,
 }
@@ -66,8 +64,8 @@ impl Status {
                 .upstreams
                 .iter()
                 .map(|upstream| UpstreamStatus {
-                    name: Arc::clone(&upstream.name),
-                    provider: Arc::clone(&upstream.provider.name),
+                    name: upstream.name.to_string(),
+                    provider: upstream.provider.name.to_string(),
                     key: match upstream.key {
                         UpstreamKey::Held(_) => "held",
                         UpstreamKey::Passthrough => "passthrough",
@@ -79,7 +77,7 @@ impl Status {
                 .routes
                 .iter()
                 .map(|route| RouteStatus {
-                    name: Arc::clone(&route.name),
+                    name: route.name.to_string(),
                     models: route.models.clone(),
                     targets: route
                         .targets

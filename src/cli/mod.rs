@@ -1,3 +1,76 @@
-//! One file per subcommand.
+//! The command line: one file per subcommand.
 
+pub mod check;
+pub mod config;
+pub mod health;
+pub mod keys;
+pub mod serve;
 pub mod simulate;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, LoadOptions};
+
+/// A local gateway between your apps and LLM APIs: it rate-limits, caches, retries, falls back, and says why a call failed
+///
+/// Without a command it serves. Point an app at it with OPENAI_BASE_URL=http://127.0.0.1:8484/v1
+#[derive(Debug, Parser)]
+#[command(name = "weir", version)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Global {
+    /// Configuration file [default: $WEIR_CONFIG, ./weir.toml, /etc/weir/weir.toml, else built-in defaults]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway (the default)
+    Serve,
+    /// Check the configuration without starting anything
+    Check(check::Args),
+    /// Show the configuration in force, its schema, or its defaults
+    Config(config::Args),
+    /// Make keys for apps
+    Keys(keys::Args),
+    /// Run a simulated OpenAI to develop and measure against: no key, no cost, and failures on demand
+    Simulate(simulate::Args),
+    /// Ask a running gateway whether it is alive (for container health checks)
+    Health(health::Args),
+}
+
+/// Runs the command of this process's arguments.
+pub fn main() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    match command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(&global),
+        Command::Check(args) => check::run(&args, global.config),
+        Command::Config(args) => config::run(&args, global.config),
+        Command::Keys(args) => keys::run(&args),
+        Command::Simulate(args) => simulate::run(args),
+        Command::Health(args) => health::run(&args, &global),
+    }
+}
+
+/// The configuration, its warnings told; or its mistakes told and the exit code.
+fn load(global: &Global) -> Result<Config, ExitCode> {
+    match Config::load(&LoadOptions::of_process(global.config.clone())) {
+        Ok((config, warnings)) => {
+            for warning in &warnings {
+                tracing::warn!("{warning}");
+            }
+            Ok(config)
+        }
+        Err(mistakes) => Err(check::fail(&mistakes, false)),
+    }
+}

@@ -19,17 +19,9 @@ const CANNOT_START: u8 = 1;
 /// Exit code when calls were cut at the end.
 const CUT: u8 = 3;
 
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct Args {
-    /// Listen here instead of the configuration's address
-    #[arg(long, value_name = "ADDRESS")]
-    pub listen: Option<String>,
-}
-
 /// Serves until SIGTERM or SIGINT.
-pub fn run(args: &Args, global: &Global) -> ExitCode {
-    let options = Global { listen: args.listen.clone(), ..global.clone() };
-    let config = match load(&options) {
+pub fn run(global: &Global) -> ExitCode {
+    let config = match load(global) {
         Ok(config) => config,
         Err(code) => return code,
     };
@@ -42,7 +34,7 @@ pub fn run(args: &Args, global: &Global) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return cannot_start(&error),
     };
-    runtime.block_on(serve(config, &options))
+    runtime.block_on(serve(config, global))
 }
 
 async fn serve(config: Config, global: &Global) -> ExitCode {

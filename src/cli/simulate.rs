@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(long)]
     pub enforce_context: bool,
     /// Requests the log keeps (GET /_sim/log); 0 = none.
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
     pub log: usize,
     /// Worker threads; default: one per core.
     #[arg(long, value_name = "N")]
@@ -88,7 +88,11 @@ fn serve(args: Args) -> ExitCode {
         Ok(settings) => settings,
         Err(message) => return fail(&message, 64),
     };
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    // One worker needs no threads that wake each other, and stays out of the way of what is measured.
+    let mut builder = match args.workers {
+        Some(0 | 1) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
     if let Some(workers) = args.workers {
         builder.worker_threads(workers.max(1));
     }

@@ -1,6 +1,6 @@
 //! Errors in OpenAI's shape and OpenAI's words.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use http::StatusCode;
 
@@ -14,8 +14,8 @@ pub(crate) struct ApiError {
     pub(crate) kind: Cow<'static, str>,
     pub(crate) param: Option<Cow<'static, str>>,
     pub(crate) code: Option<Cow<'static, str>>,
-    /// Beside the usual ones, such as `retry-after-ms`.
-    pub(crate) headers: Vec<(&'static str, String)>,
+    /// Told in `retry-after-ms` and `retry-after`.
+    pub(crate) wait: Option<Duration>,
 }
 
 // === impl ApiError ===
@@ -29,7 +29,7 @@ impl ApiError {
             kind: Cow::Borrowed("invalid_request_error"),
             param: None,
             code: None,
-            headers: Vec::new(),
+            wait: None,
         }
     }
 
@@ -53,9 +53,21 @@ impl ApiError {
         self
     }
 
-    pub(crate) fn header(mut self, name: &'static str, value: String) -> Self {
-        self.headers.push((name, value));
+    pub(crate) fn wait(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
         self
+    }
+
+    /// Beside the usual ones. Rounded up: who obeys must not be refused again.
+    pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
+        let Some(wait) = self.wait else {
+            return Vec::new();
+        };
+        let ms = wait.as_micros().div_ceil(1000);
+        vec![
+            ("retry-after-ms", ms.to_string()),
+            ("retry-after", ms.div_ceil(1000).max(1).to_string()),
+        ]
     }
 
     /// `Missing required parameter`, for `name` (dotted path).

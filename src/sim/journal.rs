@@ -19,6 +19,9 @@ use tokio::time::Instant;
 /// Bodies up to this size are in the log as text; larger ones only as hash and length.
 const BODY_TEXT_MAX: usize = 64 * 1024;
 
+/// All kept bodies together; beyond it the log has hash and length only.
+const BODIES_MAX: u64 = 64 * 1024 * 1024;
+
 /// One received request, as `GET /_sim/log` shows it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Received {
@@ -86,6 +89,7 @@ pub struct Stats {
 pub(crate) struct Journal {
     start: Instant,
     capacity: usize,
+    kept_bytes: Arc<AtomicU64>,
     log: Mutex<VecDeque<Arc<Record>>>,
     requests: AtomicU64,
     in_flight: AtomicU64,
@@ -119,9 +123,16 @@ struct Record {
 struct Asked {
     model: Option<String>,
     stream: bool,
-    body: Option<Bytes>,
+    body: Option<Kept>,
     body_bytes: usize,
     hash: blake3::Hash,
+}
+
+/// A body in the log; gives its bytes back to the common allowance when it leaves.
+#[derive(Debug)]
+struct Kept {
+    bytes: Bytes,
+    total: Arc<AtomicU64>,
 }
 
 /// A call in flight.
@@ -140,6 +151,7 @@ impl Journal {
         Arc::new(Self {
             start: Instant::now(),
             capacity,
+            kept_bytes: Arc::default(),
             log: Mutex::default(),
             requests: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
@@ -268,7 +280,9 @@ impl Entry {
         let asked = Asked {
             model: model.map(str::to_owned),
             stream,
-            body: keep.then(|| body.clone()),
+            body: keep
+                .then(|| Kept::new(body, &self.journal.kept_bytes))
+                .flatten(),
             body_bytes: body.len(),
             hash,
         };
@@ -325,6 +339,26 @@ impl Drop for Entry {
     }
 }
 
+// === impl Kept ===
+
+impl Kept {
+    fn new(body: &Bytes, total: &Arc<AtomicU64>) -> Option<Self> {
+        let before = total.fetch_add(body.len() as u64, Relaxed);
+        // A copy: a slice would keep the connection's whole read buffer alive.
+        let kept = Self {
+            bytes: Bytes::copy_from_slice(body),
+            total: Arc::clone(total),
+        };
+        (before < BODIES_MAX).then_some(kept)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes.len() as u64, Relaxed);
+    }
+}
+
 // === impl Record ===
 
 impl Record {
@@ -344,7 +378,7 @@ impl Record {
                 .or_insert(value.clone());
         }
         let asked = self.asked.get();
-        let text = |body: &Bytes| std::str::from_utf8(body).ok().map(str::to_owned);
+        let text = |body: &Kept| std::str::from_utf8(&body.bytes).ok().map(str::to_owned);
         Received {
             id: self.id,
             arrival_ms: self.arrival_ms,

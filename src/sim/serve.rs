@@ -23,7 +23,7 @@ use super::{
     fault::{Ask, Effects},
     form::Form,
     journal::Entry,
-    shape,
+    shape, substitute,
     wire::Reply,
     world::World,
 };
@@ -80,7 +80,7 @@ pub(crate) async fn handle(
     if !effects.delay.is_zero() {
         tokio::time::sleep(effects.delay).await;
     }
-    if let Some(substitute) = shape::substitute(&effects, stream) {
+    if let Some(substitute) = substitute::substitute(&effects, stream) {
         return substitute.respond(entry, conn, arrived).await;
     }
     let salt = salt(&parts, form.as_ref(), hash);

@@ -15,7 +15,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -59,9 +59,15 @@ impl Simulator {
         reason = "must be called inside a runtime; async makes that plain"
     )]
     pub async fn start(settings: Settings) -> io::Result<Running> {
-        let listener = std::net::TcpListener::bind(settings.listen)?;
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
+        let socket = if settings.listen.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(settings.listen)?;
+        // Hundreds of clients may connect in the same millisecond.
+        let listener = socket.listen(4096)?;
         let addr = listener.local_addr()?;
         let world = Arc::new(World {
             seed: settings.seed,

@@ -92,7 +92,7 @@ impl From<ApiError> for Reply {
         let body = error.body();
         Self {
             status: error.status,
-            headers: error.headers,
+            headers: error.headers(),
             ..Self::json(body)
         }
     }

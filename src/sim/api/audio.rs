@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     Call,
@@ -80,55 +80,62 @@ pub(crate) fn transcribe(call: &mut Call<'_>, translated: bool) -> Result<Reply,
         "input_token_details": {"text_tokens": 0, "audio_tokens": input},
     });
     if stream {
-        let mut events = EventWriter::new(Dialect::Chat, 2048);
-        events.content_starts();
-        for token in prose.iter() {
-            events.out.push_str(&format!(
-                "data: {}",
-                json!({"type": "transcript.text.delta", "delta": token})
-            ));
-            events.end();
-        }
-        let done = json!({"type": "transcript.text.done", "text": prose.text, "usage": usage});
-        events.out.push_str(&format!("data: {done}"));
-        events.end();
-        return Ok(Reply::events(events.finish(directives.event_ms)));
+        return Ok(transcript_stream(&prose, &usage, directives.event_ms));
     }
     let text = prose.text;
-    let whole_ms = (seconds * 1000.0) as u64;
-    let stamp = |point: &str| {
-        format!(
-            "{:02}:{:02}:{:02}{point}{:03}",
-            whole_ms / 3_600_000,
-            whole_ms / 60_000 % 60,
-            whole_ms / 1000 % 60,
-            whole_ms % 1000
-        )
-    };
+    let plain = |text: String| Reply::whole("text/plain; charset=utf-8", text.into());
     Ok(match &*format {
-        "text" => Reply::whole("text/plain; charset=utf-8", format!("{text}\n").into()),
-        "srt" => {
-            let lines = format!("1\n00:00:00,000 --> {}\n{text}\n\n", stamp(","));
-            Reply::whole("text/plain; charset=utf-8", lines.into())
+        "text" => plain(format!("{text}\n")),
+        "srt" => plain(format!(
+            "1\n00:00:00,000 --> {}\n{text}\n\n",
+            stamp(seconds, ',')
+        )),
+        "vtt" => plain(format!(
+            "WEBVTT\n\n00:00:00.000 --> {}\n{text}\n\n",
+            stamp(seconds, '.')
+        )),
+        "verbose_json" => {
+            let task = if translated {
+                "translate"
+            } else {
+                "transcribe"
+            };
+            Reply::json(verbose(task, &language, seconds, &text).to_string())
         }
-        "vtt" => {
-            let lines = format!("WEBVTT\n\n00:00:00.000 --> {}\n{text}\n\n", stamp("."));
-            Reply::whole("text/plain; charset=utf-8", lines.into())
-        }
-        "verbose_json" => Reply::json(
-            json!({
-                "task": if translated { "translate" } else { "transcribe" }, "language": language,
-                "duration": seconds, "text": text,
-                "segments": [{
-                    "id": 0, "seek": 0, "start": 0.0, "end": seconds, "text": text, "tokens": [50364, 50664],
-                    "temperature": 0.0, "avg_logprob": -0.25, "compression_ratio": 1.2, "no_speech_prob": 0.01,
-                }],
-                "usage": {"type": "duration", "seconds": seconds.ceil()},
-            })
-            .to_string(),
-        ),
         _ => Reply::json(json!({"text": text, "usage": usage}).to_string()),
     })
+}
+
+fn transcript_stream(prose: &Prose, usage: &Value, gap_ms: u64) -> Reply {
+    let mut events = EventWriter::new(Dialect::Chat, 2048);
+    events.content_starts();
+    let mut event = |value: Value| {
+        events.out.push_str(&format!("data: {value}"));
+        events.end();
+    };
+    for token in prose.iter() {
+        event(json!({"type": "transcript.text.delta", "delta": token}));
+    }
+    event(json!({"type": "transcript.text.done", "text": prose.text, "usage": usage}));
+    Reply::events(events.finish(gap_ms))
+}
+
+fn verbose(task: &str, language: &str, seconds: f64, text: &str) -> Value {
+    json!({
+        "task": task, "language": language, "duration": seconds, "text": text,
+        "segments": [{
+            "id": 0, "seek": 0, "start": 0.0, "end": seconds, "text": text, "tokens": [50364, 50664],
+            "temperature": 0.0, "avg_logprob": -0.25, "compression_ratio": 1.2, "no_speech_prob": 0.01,
+        }],
+        "usage": {"type": "duration", "seconds": seconds.ceil()},
+    })
+}
+
+/// A point in time as subtitles write it.
+fn stamp(seconds: f64, point: char) -> String {
+    let ms = (seconds * 1000.0) as u64;
+    let (h, m, s) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
+    format!("{h:02}:{m:02}:{s:02}{point}{:03}", ms % 1000)
 }
 
 pub(crate) fn speech(call: &mut Call<'_>) -> Result<Reply, ApiError> {

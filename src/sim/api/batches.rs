@@ -29,7 +29,7 @@ struct Body {
     metadata: Option<Value>,
 }
 
-pub(crate) fn create(call: &mut Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn create(call: &Call<'_>) -> Result<Reply, ApiError> {
     let body: Body = call.json()?;
     let file = body
         .input_file_id

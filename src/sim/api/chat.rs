@@ -1,7 +1,7 @@
 //! `POST /v1/chat/completions`. The hot path: the body is read once, unknown members are skipped unread, and the
 //! answer is written as text.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::sim::{
     error::ApiError,
-    models::{self, Mode},
+    models::{self, Mode, Model},
     text::{Directives, estimate},
     wire::Reply,
 };
@@ -74,43 +74,21 @@ struct Talk<'a> {
     tokens: u64,
 }
 
+/// How the answer is wanted.
+struct Wanted {
+    n: u32,
+    stream: bool,
+    usage: bool,
+    max: Option<u32>,
+}
+
 pub(crate) fn create(call: &mut Call<'_>) -> Result<Reply, ApiError> {
     let body: Body<'_> = call.json()?;
     let model = check::model(body.model)?;
-    if !call.world.knows_model(&model) {
-        return Err(ApiError::model_not_found(&model));
-    }
-    let known = models::find(&model);
-    if known.is_some_and(|known| !matches!(known.mode, Mode::Chat)) {
-        return Err(ApiError::invalid(
-            "This is not a chat model and thus not supported in the v1/chat/completions endpoint. Did you mean to use \
-             v1/completions?",
-        )
-        .status(http::StatusCode::NOT_FOUND)
-        .param("model"));
-    }
+    let known = chat_model(call, &model)?;
     let talk = read_messages(body.messages)?;
-    check::decimal(body.temperature, "temperature", 0.0, 2.0)?;
-    check::decimal(body.top_p, "top_p", 0.0, 1.0)?;
-    let n = check::integer(body.n, "n", 1, 128)?.unwrap_or(1);
-    let stream = check::flag(body.stream, "stream")?;
-    if body.stream_options.is_some() && !stream {
-        return Err(ApiError::invalid(
-            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
-        )
-        .param("stream_options"));
-    }
-    let max = max_tokens(&body, known.map_or(0, |known| known.max_output))?;
-    let context = known.map_or(0, |known| u64::from(known.context));
-    if call.world.enforce_context && context > 0 && talk.tokens > context {
-        return Err(ApiError::invalid(format!(
-            "This model's maximum context length is {context} tokens. However, your messages resulted in {} tokens. \
-             Please reduce the length of the messages.",
-            talk.tokens
-        ))
-        .param("messages")
-        .code("context_length_exceeded"));
-    }
+    let wanted = wanted(&body, known.map_or(0, |known| known.max_output))?;
+    fits_context(call, &talk, known.map_or(0, |known| known.context))?;
     let directives = Directives::read(&talk.user);
     let (tools, chosen) = tools(&body)?;
     let brief = Brief {
@@ -120,16 +98,12 @@ pub(crate) fn create(call: &mut Call<'_>) -> Result<Reply, ApiError> {
         chosen,
         has_result: talk.ends_in_result,
         schema: schema(body.response_format)?,
-        max_tokens: max.and_then(|max| usize::try_from(max).ok()),
+        max_tokens: wanted.max.and_then(|max| usize::try_from(max).ok()),
     };
-    call.admit(
-        &model,
-        talk.tokens + u64::from(max.unwrap_or(0)) * u64::from(n),
-    )?;
+    let n = u64::from(wanted.n);
+    call.admit(&model, talk.tokens + u64::from(wanted.max.unwrap_or(0)) * n)?;
 
-    let answers: Vec<Answer> = (0..u64::from(n))
-        .map(|place| brief.answer(call, place))
-        .collect();
+    let answers: Vec<Answer> = (0..n).map(|place| brief.answer(call, place)).collect();
     let output = answers.iter().map(Answer::tokens).sum();
     call.charge(&model, talk.tokens, output);
     let mut dice = call.dice(1);
@@ -141,26 +115,76 @@ pub(crate) fn create(call: &mut Call<'_>) -> Result<Reply, ApiError> {
         prompt_tokens: talk.tokens,
         completion_tokens: output,
     };
-    let mut reply = if stream {
-        let options = body
-            .stream_options
-            .map(|raw| serde_json::from_str::<StreamOptions>(raw.get()));
-        let usage = options
-            .and_then(Result::ok)
-            .unwrap_or_default()
-            .include_usage;
+    let gap_ms = brief.directives.event_ms;
+    let mut reply = if wanted.stream {
         Reply::events(chat_render::stream(
             &head,
             &answers,
-            usage,
-            brief.directives.event_ms,
+            wanted.usage,
+            gap_ms,
             &mut dice,
         ))
     } else {
         Reply::json(chat_render::whole(&head, &answers, &mut dice))
     };
-    reply.delay = std::time::Duration::from_millis(brief.directives.delay_ms);
+    reply.delay = Duration::from_millis(brief.directives.delay_ms);
     Ok(reply)
+}
+
+/// The model, if it is one of ours and not for another endpoint; `None` for a name that is merely allowed.
+fn chat_model(call: &Call<'_>, model: &str) -> Result<Option<&'static Model>, ApiError> {
+    if !call.world.knows_model(model) {
+        return Err(ApiError::model_not_found(model));
+    }
+    let known = models::find(model);
+    if known.is_some_and(|known| known.mode != Mode::Chat) {
+        return Err(ApiError::invalid(
+            "This is not a chat model and thus not supported in the v1/chat/completions endpoint. Did you mean to use \
+             v1/completions?",
+        )
+        .status(http::StatusCode::NOT_FOUND)
+        .param("model"));
+    }
+    Ok(known)
+}
+
+fn wanted(body: &Body<'_>, largest: u32) -> Result<Wanted, ApiError> {
+    check::decimal(body.temperature, "temperature", 0.0, 2.0)?;
+    check::decimal(body.top_p, "top_p", 0.0, 1.0)?;
+    let n = check::integer(body.n, "n", 1, 128)?.unwrap_or(1);
+    let stream = check::flag(body.stream, "stream")?;
+    if body.stream_options.is_some() && !stream {
+        return Err(ApiError::invalid(
+            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+        )
+        .param("stream_options"));
+    }
+    let options = body
+        .stream_options
+        .map(|raw| serde_json::from_str::<StreamOptions>(raw.get()));
+    let usage = options
+        .and_then(Result::ok)
+        .unwrap_or_default()
+        .include_usage;
+    Ok(Wanted {
+        n,
+        stream,
+        usage,
+        max: max_tokens(body, largest)?,
+    })
+}
+
+fn fits_context(call: &Call<'_>, talk: &Talk<'_>, context: u32) -> Result<(), ApiError> {
+    if !call.world.enforce_context || context == 0 || talk.tokens <= u64::from(context) {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!(
+        "This model's maximum context length is {context} tokens. However, your messages resulted in {} tokens. Please \
+         reduce the length of the messages.",
+        talk.tokens
+    ))
+    .param("messages")
+    .code("context_length_exceeded"))
 }
 
 fn read_messages(raw: Raw<'_>) -> Result<Talk<'_>, ApiError> {

@@ -77,6 +77,15 @@ pub(crate) fn whole(head: &Head<'_>, answers: &[Answer], dice: &mut Dice) -> Str
     out
 }
 
+/// Writes the chunks of one choice.
+struct Chunks<'a> {
+    events: &'a mut EventWriter,
+    /// Up to the delta.
+    open: String,
+    /// Behind it.
+    close: String,
+}
+
 /// The answer as a stream: role, content, finish reason for each choice, usage if asked for, `[DONE]`.
 pub(crate) fn stream(
     head: &Head<'_>,
@@ -103,88 +112,26 @@ pub(crate) fn stream(
         "]}"
     };
 
-    let pieces: u64 = answers.iter().map(Answer::tokens).sum();
-    let each = prefix.len() + 96;
-    let capacity = usize::try_from(pieces)
+    let pieces = usize::try_from(head.completion_tokens)
         .unwrap_or(0)
-        .saturating_add(4)
-        .saturating_mul(each)
-        .min(1 << 26);
+        .saturating_add(4);
+    let capacity = pieces.saturating_mul(prefix.len() + 96).min(1 << 26);
     let mut events = EventWriter::new(Dialect::Chat, capacity);
     for (index, answer) in answers.iter().enumerate() {
         let open = format!("{prefix}{{\"index\":{index},\"delta\":");
         let close = format!(",\"logprobs\":null,\"finish_reason\":null}}{tail}");
-        let mut event = |delta: &dyn Fn(&mut String), content: bool| {
-            if content {
-                events.content_starts();
-            }
-            events.out.push_str(&open);
-            delta(&mut events.out);
-            events.out.push_str(&close);
-            events.end();
+        let mut chunks = Chunks {
+            events: &mut events,
+            open,
+            close,
         };
-        match answer {
-            Answer::Text { prose, .. } => {
-                event(
-                    &|out| {
-                        out.push_str("{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}")
-                    },
-                    false,
-                );
-                for token in prose.iter() {
-                    event(
-                        &|out| {
-                            out.push_str("{\"content\":");
-                            push_json_str(out, token);
-                            out.push('}');
-                        },
-                        true,
-                    );
-                }
-            }
-            Answer::Calls(calls) => {
-                event(
-                    &|out| {
-                        out.push_str("{\"role\":\"assistant\",\"content\":null,\"refusal\":null}")
-                    },
-                    false,
-                );
-                for (at, (name, args)) in calls.iter().enumerate() {
-                    let id = dice.id("call_", 24);
-                    event(
-                        &|out| {
-                            let _ = write!(
-                                out,
-                                "{{\"tool_calls\":[{{\"index\":{at},\"id\":\"{id}\",\"type\":\"function\",\"function\":\
-                                 {{\"name\":"
-                            );
-                            push_json_str(out, name);
-                            out.push_str(",\"arguments\":\"\"}}]}");
-                        },
-                        true,
-                    );
-                    for token in args.iter() {
-                        event(
-                            &|out| {
-                                let _ = write!(
-                                    out,
-                                    "{{\"tool_calls\":[{{\"index\":{at},\"function\":{{\"arguments\":"
-                                );
-                                push_json_str(out, token);
-                                out.push_str("}}]}");
-                            },
-                            true,
-                        );
-                    }
-                }
-            }
-        }
-        let _ = write!(
-            events.out,
-            "{open}{{}},\"logprobs\":null,\"finish_reason\":\"{}\"}}{tail}",
+        chunks.answer(answer, dice);
+        let last = format!(
+            ",\"logprobs\":null,\"finish_reason\":\"{}\"}}{tail}",
             answer.finish_reason()
         );
-        events.end();
+        chunks.close = last;
+        chunks.write(|out| out.push_str("{}"));
     }
     if with_usage {
         events.out.push_str(&prefix);
@@ -196,6 +143,64 @@ pub(crate) fn stream(
     events.out.push_str("data: [DONE]");
     events.end();
     events.finish(gap_ms)
+}
+
+// === impl Chunks ===
+
+impl Chunks<'_> {
+    /// One chunk around a delta.
+    fn write(&mut self, delta: impl FnOnce(&mut String)) {
+        self.events.out.push_str(&self.open);
+        delta(&mut self.events.out);
+        self.events.out.push_str(&self.close);
+        self.events.end();
+    }
+
+    fn answer(&mut self, answer: &Answer, dice: &mut Dice) {
+        match answer {
+            Answer::Text { prose, .. } => {
+                self.write(|out| {
+                    out.push_str("{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}")
+                });
+                self.events.content_starts();
+                for token in prose.iter() {
+                    self.write(|out| {
+                        out.push_str("{\"content\":");
+                        push_json_str(out, token);
+                        out.push('}');
+                    });
+                }
+            }
+            Answer::Calls(calls) => {
+                self.write(|out| {
+                    out.push_str("{\"role\":\"assistant\",\"content\":null,\"refusal\":null}")
+                });
+                self.events.content_starts();
+                for (at, (name, args)) in calls.iter().enumerate() {
+                    let id = dice.id("call_", 24);
+                    self.write(|out| {
+                        let _ = write!(
+                            out,
+                            "{{\"tool_calls\":[{{\"index\":{at},\"id\":\"{id}\",\"type\":\"function\",\
+                             \"function\":{{\"name\":"
+                        );
+                        push_json_str(out, name);
+                        out.push_str(",\"arguments\":\"\"}}]}");
+                    });
+                    for token in args.iter() {
+                        self.write(|out| {
+                            let _ = write!(
+                                out,
+                                "{{\"tool_calls\":[{{\"index\":{at},\"function\":{{\"arguments\":"
+                            );
+                            push_json_str(out, token);
+                            out.push_str("}}]}");
+                        });
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn usage(out: &mut String, head: &Head<'_>, inner: &str, outer: &str) {

@@ -31,7 +31,7 @@ struct File {
     content: Bytes,
 }
 
-pub(crate) fn create(call: &mut Call<'_>) -> Result<Reply, ApiError> {
+pub(crate) fn create(call: &Call<'_>) -> Result<Reply, ApiError> {
     let form = call.form()?;
     let purpose = form
         .text("purpose")

@@ -23,7 +23,7 @@ use crate::sim::{
     journal::Entry,
     rows,
     serve::api_headers,
-    shape,
+    shape, substitute,
     wire::Reply,
     world::World,
 };
@@ -59,7 +59,7 @@ pub(crate) async fn upgrade(
     tokio::time::sleep(effects.delay).await;
     let error = websocket_error(&effects);
     if error.is_none()
-        && let Some(substitute) = shape::substitute(&effects, true)
+        && let Some(substitute) = substitute::substitute(&effects, true)
     {
         return substitute.respond(entry, conn, arrived).await;
     }

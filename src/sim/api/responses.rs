@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use serde::Deserialize;
@@ -114,43 +115,78 @@ pub(crate) fn create(call: &mut Call<'_>) -> Result<Reply, ApiError> {
     let output_tokens = answer.tokens();
     call.charge(&model, input_tokens, output_tokens);
 
-    let mut dice = call.dice(1);
-    let id = dice.hex_id("resp_", 50);
-    let cut = matches!(&answer, Answer::Text { cut: true, .. });
-    let output = output(&answer, &mut dice, cut);
-    let response = json!({
-        "id": id, "object": "response", "created_at": call.created(),
-        "status": if cut { "incomplete" } else { "completed" }, "background": check::flag(body.background, "background")?,
-        "error": null, "incomplete_details": if cut { json!({"reason": "max_output_tokens"}) } else { Value::Null },
-        "instructions": body.instructions, "max_output_tokens": max, "max_tool_calls": null,
-        "model": models::answered_as(&model), "output": output,
-        "parallel_tool_calls": body.parallel_tool_calls.unwrap_or(true), "previous_response_id": previous,
-        "prompt_cache_key": null, "reasoning": {"effort": null, "summary": null}, "safety_identifier": null,
-        "service_tier": "default", "store": body.store.is_none_or(|raw| raw.get() != "false"),
-        "temperature": temperature, "text": body.text.unwrap_or_else(|| json!({"format": {"type": "text"}, "verbosity": "medium"})),
-        "tool_choice": body.tool_choice.unwrap_or_else(|| "auto".into()), "tools": body.tools.unwrap_or_else(|| json!([])),
-        "top_logprobs": 0, "top_p": top_p, "truncation": "disabled",
-        "usage": {
-            "input_tokens": input_tokens, "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens": output_tokens, "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": input_tokens + output_tokens,
-        },
-        "user": null, "metadata": body.metadata.unwrap_or_else(|| json!({})),
-    });
+    let facts = Facts {
+        model: models::answered_as(&model),
+        previous,
+        temperature,
+        top_p,
+        max,
+        input_tokens,
+        output_tokens,
+    };
+    let directives = brief.directives;
+    let response = object(call, body, &answer, &facts)?;
     if response["store"] == true {
-        stored.put(&id, response.clone(), input);
+        let id = response["id"].as_str().unwrap_or_default();
+        stored.put(id, response.clone(), input);
     }
     let mut reply = if stream {
         Reply::events(responses_events::stream(
             &response,
             &answer,
-            brief.directives.event_ms,
+            directives.event_ms,
         ))
     } else {
         Reply::json(format!("{response:#}"))
     };
-    reply.delay = std::time::Duration::from_millis(brief.directives.delay_ms);
+    reply.delay = Duration::from_millis(directives.delay_ms);
     Ok(reply)
+}
+
+/// What was found out on the way to a response.
+struct Facts<'a> {
+    model: &'a str,
+    previous: Option<Cow<'a, str>>,
+    temperature: f64,
+    top_p: f64,
+    max: Option<u32>,
+    input_tokens: u64,
+    output_tokens: u64,
+}
+
+/// The finished response object.
+fn object(
+    call: &Call<'_>,
+    body: Body<'_>,
+    answer: &Answer,
+    facts: &Facts<'_>,
+) -> Result<Value, ApiError> {
+    let mut dice = call.dice(1);
+    let id = dice.hex_id("resp_", 50);
+    let cut = matches!(answer, Answer::Text { cut: true, .. });
+    let output = output(answer, &mut dice, cut);
+    let plain_text = || json!({"format": {"type": "text"}, "verbosity": "medium"});
+    Ok(json!({
+        "id": id, "object": "response", "created_at": call.created(),
+        "status": if cut { "incomplete" } else { "completed" },
+        "background": check::flag(body.background, "background")?, "error": null,
+        "incomplete_details": if cut { json!({"reason": "max_output_tokens"}) } else { Value::Null },
+        "instructions": body.instructions, "max_output_tokens": facts.max, "max_tool_calls": null,
+        "model": facts.model, "output": output, "parallel_tool_calls": body.parallel_tool_calls.unwrap_or(true),
+        "previous_response_id": facts.previous, "prompt_cache_key": null,
+        "reasoning": {"effort": null, "summary": null}, "safety_identifier": null, "service_tier": "default",
+        "store": body.store.is_none_or(|raw| raw.get() != "false"), "temperature": facts.temperature,
+        "text": body.text.unwrap_or_else(plain_text),
+        "tool_choice": body.tool_choice.unwrap_or_else(|| "auto".into()),
+        "tools": body.tools.unwrap_or_else(|| json!([])), "top_logprobs": 0, "top_p": facts.top_p,
+        "truncation": "disabled",
+        "usage": {
+            "input_tokens": facts.input_tokens, "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens": facts.output_tokens, "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": facts.input_tokens + facts.output_tokens,
+        },
+        "user": null, "metadata": body.metadata.unwrap_or_else(|| json!({})),
+    }))
 }
 
 pub(crate) fn get(call: &Call<'_>, id: &str) -> Result<Reply, ApiError> {

@@ -10,7 +10,7 @@ pub(crate) use live::{Ask, Effects, Faults};
 pub use live::{FaultError, FaultView};
 pub use spread::{Spread, Time};
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -220,6 +220,34 @@ impl Fault {
     pub fn endpoints(self, endpoints: &[&str]) -> Self {
         Self {
             endpoints: endpoints.iter().map(|&path| path.to_owned()).collect(),
+            ..self
+        }
+    }
+
+    /// Hits within that time after the injection only.
+    #[must_use]
+    pub fn between(self, from: Duration, until: Duration) -> Self {
+        Self {
+            from: Some(Time(from)),
+            until: Some(Time(until)),
+            ..self
+        }
+    }
+
+    /// Hits this share of the calls (0 to 1).
+    #[must_use]
+    pub fn share(self, share: f64) -> Self {
+        Self {
+            share: Some(share),
+            ..self
+        }
+    }
+
+    /// Slows calls down by that before their headers.
+    #[must_use]
+    pub fn delayed(self, delay: impl Into<Spread>) -> Self {
+        Self {
+            delay: Some(delay.into()),
             ..self
         }
     }

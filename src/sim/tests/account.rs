@@ -97,7 +97,7 @@ async fn requests_run_out_and_come_back_one_by_one() {
         (&*error.kind, error.code.as_deref()),
         ("requests", Some("rate_limit_exceeded"))
     );
-    assert!(error.headers.contains(&("retry-after-ms", "120".into())));
+    assert!(error.headers().contains(&("retry-after-ms", "120".into())));
     assert_eq!(gauge.headers()[2].1, "0");
     account
         .admit(&someone(), "gpt-4o-mini", 1)

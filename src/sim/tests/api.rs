@@ -364,3 +364,44 @@ async fn a_stored_response_can_be_read_and_deleted() {
     );
     assert_eq!(get(&sim, &path).await.status, 404);
 }
+
+#[tokio::test]
+async fn the_log_keeps_the_newest_requests_and_lets_the_old_ones_go() {
+    let sim = start(Settings {
+        log_capacity: 3,
+        ..Settings::default()
+    })
+    .await;
+    for at in 0..5 {
+        chat(&sim, &format!("number {at}"), false).await;
+    }
+    let log = sim.control().log();
+    assert_eq!(log.iter().map(|one| one.id).collect::<Vec<_>>(), [3, 4, 5]);
+    assert_eq!(log[2].body.as_deref(), Some(&*chat_body("number 4", false)));
+    assert_eq!(sim.control().stats().requests, 5);
+}
+
+#[tokio::test]
+async fn h2_by_prior_knowledge_is_served_too() {
+    use http_body_util::{BodyExt, Full};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+
+    let sim = plain().await;
+    let socket = tokio::net::TcpStream::connect(sim.addr()).await.unwrap();
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post("http://sim/v1/chat/completions")
+        .header("authorization", "Bearer sk-one")
+        .body(Full::new(bytes::Bytes::from(chat_body("a", true))))
+        .unwrap();
+    let response = client.send_request(request).await.unwrap();
+    assert_eq!(
+        (response.version(), response.status().as_u16()),
+        (http::Version::HTTP_2, 200)
+    );
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert!(body.ends_with(b"data: [DONE]\n\n"));
+}

@@ -199,3 +199,42 @@ async fn shutdown_ends_open_streams_and_frees_the_port() {
         .expect("a stream held the shutdown up");
     assert!(TcpStream::connect(addr).await.is_err());
 }
+
+#[tokio::test]
+async fn comments_alone_keep_a_stream_open_without_an_event() {
+    let sim = plain().await;
+    let gap = Some(Duration::from_millis(5).into());
+    sim.control()
+        .inject(Fault {
+            gap,
+            ..Fault::of(Kind::CommentsOnly)
+        })
+        .unwrap();
+    assert!(
+        timeout(Duration::from_millis(150), chat(&sim, "a", true))
+            .await
+            .is_err()
+    );
+    until(|| sim.control().stats().open_streams == 0).await;
+    let sent = sim.control().log()[0].bytes_sent;
+    assert!(sent >= 5 * 14 && sent.is_multiple_of(14), "{sent}");
+}
+
+#[tokio::test]
+async fn a_whole_answer_can_break_off_too() {
+    let sim = plain().await;
+    sim.control()
+        .inject(Fault::of(Kind::Drop).times(1))
+        .unwrap();
+    let answer = chat(&sim, "a", false).await;
+    assert_eq!((answer.status, answer.whole), (200, false));
+    assert!(!answer.body.is_empty());
+    sim.control()
+        .inject(Fault::of(Kind::Stall).times(1))
+        .unwrap();
+    assert!(
+        timeout(Duration::from_millis(100), chat(&sim, "a", false))
+            .await
+            .is_err()
+    );
+}

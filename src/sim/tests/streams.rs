@@ -1,5 +1,7 @@
 //! Streams as they should be.
 
+use std::time::Duration;
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -7,6 +9,7 @@ use tokio::{
 };
 
 use super::raw::{chat, chat_body, plain, post, until};
+use crate::sim::{Fault, Kind};
 
 #[tokio::test]
 async fn a_chat_stream_says_what_the_whole_answer_says_and_ends_in_done() {
@@ -127,4 +130,46 @@ async fn a_client_that_leaves_is_noticed_and_frees_its_stream() {
     let (stats, log) = (sim.control().stats(), sim.control().log());
     assert_eq!((stats.in_flight, stats.disconnects), (0, 1));
     assert!(log[0].client_disconnected && log[0].finished && log[0].bytes_sent > 0);
+}
+
+#[tokio::test]
+async fn pace_holds_back_the_first_token_and_spreads_the_rest() {
+    let sim = plain().await;
+    let pace = Fault {
+        first_token: Some(Duration::from_millis(60).into()),
+        tokens_per_second: Some(100.0),
+        ..Fault::of(Kind::Pace)
+    };
+    sim.control().inject(pace).unwrap();
+    let start = Instant::now();
+    let answer = chat(&sim, "[sim:tokens=10]", true).await;
+    // 60 ms, then twelve more events 10 ms apart.
+    assert!(
+        start.elapsed() >= Duration::from_millis(180),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(answer.whole && answer.text().ends_with("[DONE]\n\n"));
+}
+
+#[tokio::test]
+async fn realtime_switches_protocols_and_opens_a_session() {
+    let sim = plain().await;
+    let mut socket = TcpStream::connect(sim.addr()).await.unwrap();
+    let ask = "GET /v1/realtime?model=gpt-realtime HTTP/1.1\r\nhost: sim\r\nauthorization: Bearer sk-one\r\n\
+               connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+               sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    socket.write_all(ask.as_bytes()).await.unwrap();
+    let mut seen = Vec::new();
+    while memchr::memmem::find(&seen, b"\"session.created\"").is_none() {
+        let mut buffer = [0; 4096];
+        let count = socket.read(&mut buffer).await.unwrap();
+        assert!(
+            count > 0,
+            "closed after {:?}",
+            String::from_utf8_lossy(&seen)
+        );
+        seen.extend_from_slice(&buffer[..count]);
+    }
+    assert!(seen.starts_with(b"HTTP/1.1 101"));
 }

@@ -21,6 +21,7 @@ use crate::{
     config::Config,
     error::Error,
     stage::Answering,
+    telemetry::Metrics,
     upstream::{Pool, ResponseBody},
 };
 
@@ -34,14 +35,15 @@ pub struct Dispatch {
     pool: Pool,
     /// By upstream id.
     prepared: Arc<[Prepared]>,
+    metrics: Arc<Metrics>,
 }
 
 // === impl Dispatch ===
 
 impl Dispatch {
     /// Calls the upstreams of `config` through `pool`.
-    pub fn new(config: &Config, pool: Pool) -> Self {
-        Self { pool, prepared: config.upstreams.iter().map(|upstream| Prepared::new(upstream)).collect() }
+    pub fn new(config: &Config, pool: Pool, metrics: Arc<Metrics>) -> Self {
+        Self { pool, prepared: config.upstreams.iter().map(|upstream| Prepared::new(upstream)).collect(), metrics }
     }
 
     async fn attempt(self, attempt: Attempt) -> Result<Reply, Error> {
@@ -49,6 +51,7 @@ impl Dispatch {
         attempt.call.meter.attempt();
         let answer = self.in_time(&attempt, started).await;
         attempt.call.meter.upstream(started.elapsed());
+        self.metrics.attempt(&attempt.target, answer.as_ref().map_or_else(Error::class, |_| "ok"));
         answer
     }
 

@@ -93,7 +93,13 @@ pub(super) async fn answer(attempt: &Attempt, head: Head, body: ResponseBody) ->
     };
     let kind = content_type(&head.headers);
     let due = call.endpoint.has_model() && head.status == StatusCode::OK && call.method != Method::HEAD;
-    if let Some(transport) = triage::unanswered(kind, &decoded, due) {
+    // What is fetched (a failed background response, a file) may well speak of errors; only what is made may not.
+    let unanswered = if call.endpoint.has_model() {
+        triage::unanswered(kind, &decoded, due)
+    } else {
+        triage::looks_like_html(kind, &decoded).then_some(Transport::ObjectIn200)
+    };
+    if let Some(transport) = unanswered {
         let what = if decoded.is_empty() { "the answer is empty" } else { "the answer is an error or a page under a 200" };
         return Err(fail::not_an_answer(attempt, head, &decoded, transport, what));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     config,
     error::Failure,
-    triage::{Helps, NextTarget, SameTarget},
+    triage::{NextTarget, SameTarget},
 };
 
 /// Jitter added to every wait: many callers are told the same time.
@@ -65,14 +65,14 @@ pub fn decide(failure: &Failure, situation: &Situation, params: &config::Retry) 
 /// The wait before a repeat here; `None`: no repeat.
 fn pause(failure: &Failure, s: &Situation, params: &config::Retry) -> Option<Duration> {
     let verdict = &failure.verdict;
-    if s.attempts_left == 0 || verdict.retry_same == Helps::No {
+    if s.attempts_left == 0 {
         return None;
     }
     let backoff = || {
         let grown = params.base.saturating_mul(1 << s.repeats.min(16)).min(params.max);
         grown + JITTER.mul_f64(s.dice)
     };
-    match verdict.class.policy().same_target {
+    match verdict.policy().same_target {
         SameTarget::Never => None,
         SameTarget::AfterWait => {
             let told = verdict.wait.map_or_else(backoff, |wait| wait + jitter(wait, s.dice));
@@ -105,7 +105,7 @@ fn fits(pause: Duration, s: &Situation) -> bool {
 }
 
 fn next(failure: &Failure) -> Decision {
-    match failure.verdict.class.policy().next_target {
+    match failure.verdict.policy().next_target {
         NextTarget::Never => Decision::Stop,
         NextTarget::Always | NextTarget::WhenWaitDoesNotFit => Decision::Next,
         NextTarget::LargerWindow => Decision::NextLarger,

@@ -225,7 +225,7 @@ impl Loop<'_> {
         let replaces = match (&self.error, &error) {
             (None, _) => true,
             (Some(Error::Upstream(_)), Error::Upstream(new)) => {
-                !(new.own_key && new.verdict.class.policy().next_target == crate::triage::NextTarget::OwnKeyOnly)
+                !(new.own_key && new.verdict.policy().next_target == crate::triage::NextTarget::OwnKeyOnly)
             }
             (Some(Error::Upstream(_)), _) => false,
             (Some(_), Error::Upstream(_)) => true,

@@ -530,3 +530,64 @@ fn a_host_is_owned_by_name_and_not_by_likeness() {
     );
     assert!(openai().at("https://eu.api.openai.com/v1").is_at_home());
 }
+
+#[test]
+fn the_policy_is_narrowed_by_what_is_known_of_the_failure() {
+    let policy = |id: &str| {
+        let row = corpus()
+            .into_iter()
+            .find(|row| row.text("id") == id)
+            .unwrap();
+        row.judged(&row.body(), &row.headers()).policy()
+    };
+    let zero = policy("openai-ipm-zero");
+    assert_eq!(
+        (zero.same_target, zero.next_target),
+        (SameTarget::Never, NextTarget::Always)
+    );
+    let five = policy("openai-ipm-5");
+    assert_eq!(
+        (five.same_target, five.next_target),
+        (SameTarget::AfterWait, NextTarget::WhenWaitDoesNotFit)
+    );
+    assert_eq!(
+        policy("openrouter-402-weight").circuit,
+        CircuitEffect::Neutral
+    );
+    assert_eq!(
+        policy("openrouter-402").circuit,
+        CircuitEffect::OpensScope { billing: true }
+    );
+    assert_eq!(
+        policy("mistral-429-zero-limit").circuit,
+        CircuitEffect::OpensTarget
+    );
+    assert_eq!(policy("openai-no-key").circuit, CircuitEffect::Neutral);
+    assert_eq!(
+        policy("openai-incorrect-key").circuit,
+        CircuitEffect::OpensKey
+    );
+    assert_eq!(policy("conn-tls").same_target, SameTarget::Never);
+    assert_eq!(policy("conn-reset-before").same_target, SameTarget::Backoff);
+}
+
+#[test]
+fn headers_refine_a_limit_without_a_kind() {
+    let body = r#"{"error":{"message":"Rate limit exceeded","code":"rate_limit_exceeded"}}"#;
+    let empty = [
+        ("x-ratelimit-remaining-tokens", "0"),
+        ("x-ratelimit-remaining-requests", "12"),
+    ];
+    assert_eq!(
+        judged(&openai(), 429, &empty, body).class,
+        Class::RateLimitedTokens
+    );
+    assert_eq!(
+        judged(&openai(), 429, &[], body).class,
+        Class::RateLimitedRequests
+    );
+    assert_eq!(
+        judged(&openai(), 429, &empty, OUT_OF_QUOTA).class,
+        Class::QuotaExhausted
+    );
+}

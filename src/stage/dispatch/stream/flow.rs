@@ -72,7 +72,9 @@ impl Source {
 impl Flow {
     /// An event stream that has passed its commit point; `held` leaves first.
     pub(super) fn events(source: Source, held: VecDeque<Bytes>, events: Events, attempt: &Attempt) -> Self {
-        Self { events: Some(Box::new(events)), ..Self::bytes(source, held, attempt) }
+        let mut flow = Self::bytes(source, held, attempt);
+        flow.events = Some(Box::new(events));
+        flow
     }
 
     /// Other bytes.

@@ -1,0 +1,200 @@
+//! `weir check`: reads the configuration and says what it means, or all that is wrong with it.
+//! Offline: no provider is asked.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use serde_json::json;
+
+use crate::config::{
+    CachePolicy, Config, Effective, LoadOptions, Loaded, Mistakes, RouteTarget, Upstream,
+    UpstreamKey,
+};
+
+/// Exit code of a bad configuration (`EX_USAGE` of sysexits.h).
+pub const BAD_CONFIG: u8 = 64;
+
+/// Checks the configuration without starting anything.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Answers in JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Exit code 0, or 64 when the configuration is wrong. `config`: the global `--config`.
+pub fn run(args: &Args, config: Option<PathBuf>) -> ExitCode {
+    match Config::load_with_origins(&LoadOptions::of_process(config)) {
+        Ok(loaded) if args.json => print(&format!("{:#}", to_json(&loaded))),
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                complain(&format!("{warning}\n"));
+            }
+            print(summary(&loaded).trim_end())
+        }
+        Err(mistakes) => fail(&mistakes, args.json),
+    }
+}
+
+/// Shows what is wrong, on stderr (JSON: on stdout), and gives the exit code.
+pub fn fail(mistakes: &Mistakes, as_json: bool) -> ExitCode {
+    if as_json {
+        print(&format!("{:#}", mistakes.to_json()));
+    } else {
+        complain(&mistakes.to_string());
+    }
+    ExitCode::from(BAD_CONFIG)
+}
+
+/// Writes a line to stdout. A reader that has left (`| head`) is no failure.
+pub(crate) fn print(text: &str) -> ExitCode {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn complain(text: &str) {
+    // Nobody is left to be told when stderr is closed.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+fn summary(loaded: &Loaded) -> String {
+    use std::fmt::Write as _;
+    let config = &loaded.config;
+    let source = config.source.as_ref().map_or_else(
+        || "built-in defaults".to_owned(),
+        |path| path.display().to_string(),
+    );
+    let mut text = format!("ok: {source}\n");
+    let admin = config
+        .admin
+        .as_ref()
+        .map_or_else(|| "off".to_owned(), ToString::to_string);
+    let _ = writeln!(
+        text,
+        "  apps connect to {}, operators to {admin}",
+        config.listen
+    );
+    for upstream in &config.upstreams {
+        let key = key_source(upstream, &loaded.effective);
+        let _ = writeln!(
+            text,
+            "  upstream {} ({}) at {}, key: {key}",
+            upstream.name, upstream.provider.name, upstream.base_url
+        );
+    }
+    for route in &config.routes {
+        let targets: Vec<_> = route.targets.iter().map(target).collect();
+        let _ = writeln!(
+            text,
+            "  route {} -> {}",
+            route.models.join(", "),
+            targets.join(", ")
+        );
+    }
+    let apps: Vec<_> = config.apps.iter().map(|app| &*app.name).collect();
+    let _ = match apps.as_slice() {
+        [] => writeln!(text, "  apps: none named, every caller is let in"),
+        names => writeln!(text, "  apps: {}", names.join(", ")),
+    };
+    let cache = match config.cache.as_ref().map(|cache| cache.policy) {
+        None => "off",
+        Some(CachePolicy::Off) => "off, but for some routes",
+        Some(CachePolicy::Deterministic) => "deterministic",
+        Some(CachePolicy::Identical) => "identical",
+    };
+    let _ = writeln!(text, "  cache: {cache}");
+    text
+}
+
+fn to_json(loaded: &Loaded) -> serde_json::Value {
+    let config = &loaded.config;
+    json!({
+        "ok": true,
+        "file": config.source,
+        "listen": config.listen.to_string(),
+        "admin": config.admin.as_ref().map(ToString::to_string),
+        "upstreams": config.upstreams.iter().map(|upstream| json!({
+            "name": &*upstream.name,
+            "provider": &*upstream.provider.name,
+            "base_url": upstream.base_url.to_string(),
+            "key": key_source(upstream, &loaded.effective),
+        })).collect::<Vec<_>>(),
+        "routes": config.routes.iter().map(|route| json!({
+            "name": &*route.name,
+            "models": route.models,
+            "targets": route.targets.iter().map(target).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
+        "apps": config.apps.iter().map(|app| &*app.name).collect::<Vec<_>>(),
+        "warnings": loaded.warnings.iter().map(|warning| warning.0.to_json()).collect::<Vec<_>>(),
+    })
+}
+
+/// Where the key comes from; never the key.
+fn key_source(upstream: &Upstream, effective: &Effective) -> String {
+    match &upstream.key {
+        UpstreamKey::Passthrough => "the caller's own".to_owned(),
+        UpstreamKey::None => "none".to_owned(),
+        UpstreamKey::Held(_) => effective
+            .key_origin(usize::from(upstream.id.0))
+            .map_or_else(|| "held".to_owned(), |origin| format!("from {origin}")),
+    }
+}
+
+fn target(target: &RouteTarget) -> String {
+    match &target.model {
+        Some(model) => format!("{}:{model}", target.upstream.name),
+        None => target.upstream.name.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::config::Env;
+
+    fn loaded(text: &str, env: &[(&str, &str)]) -> Loaded {
+        let dir = std::env::temp_dir().join(format!("weir-check-{}", fastrand::u64(..)));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let file = dir.join("weir.toml");
+        std::fs::write(&file, text).expect("a file");
+        let options = LoadOptions {
+            file: Some(file),
+            search: Vec::new(),
+            env: env.iter().copied().collect::<Env>(),
+            cores: NonZeroU32::MIN,
+        };
+        let loaded = Config::load_with_origins(&options).expect("a sound file");
+        std::fs::remove_dir_all(&dir).expect("the directory goes");
+        loaded
+    }
+
+    #[test]
+    fn the_summary_names_the_variable_of_a_key_and_never_the_key() {
+        let text = "[[upstream]]\nname = \"openai\"\napi_key = \"${MY_KEY}\"\n[[upstream]]\nname = \"mistral\"\n\
+                    [[route]]\nmodels = [\"gpt-*\"]\ntargets = [\"openai\", \"mistral:mistral-small\"]\n";
+        let loaded = loaded(
+            text,
+            &[
+                ("MY_KEY", "sk-verysecret"),
+                ("MISTRAL_API_KEY", "alsosecret"),
+            ],
+        );
+        let (text, json) = (summary(&loaded), to_json(&loaded).to_string());
+        assert!(text.contains("key: from $MY_KEY"), "{text}");
+        assert!(text.contains("key: from $MISTRAL_API_KEY"), "{text}");
+        assert!(
+            text.contains("route gpt-* -> openai, mistral:mistral-small"),
+            "{text}"
+        );
+        for shown in [text, json] {
+            assert!(!shown.contains("secret"), "{shown}");
+        }
+    }
+}

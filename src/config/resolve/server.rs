@@ -1,0 +1,165 @@
+//! The sections that are plain values: `[server]`, `[retry]`, `[breaker]`, `[cache]`, `[log]`.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::config::{
+    AccessLog, Breaker, Cache, CachePolicy, CacheScope, Listen, Log, Retry, Server,
+    effective::Origin,
+    reader::Reader,
+    units::{format_duration, format_size},
+};
+
+/// Long enough for a balancer that looks every few seconds to notice.
+const DRAIN_DELAY: Duration = Duration::from_secs(5);
+
+pub(super) fn server(reader: &Reader<'_>, listen: &Listen) -> Server {
+    let bytes = |key| usize::try_from(reader.size(key)).unwrap_or(usize::MAX);
+    // Nobody balances over a loopback address.
+    let drain_delay = if listen.is_local() {
+        Duration::ZERO
+    } else {
+        DRAIN_DELAY
+    };
+    Server {
+        workers: reader.count_opt("workers").unwrap_or_else(|| {
+            reader.note("workers", reader.walk.cores.to_string(), Origin::Default);
+            reader.walk.cores
+        }),
+        max_connections: reader.count("max_connections").get(),
+        max_inflight: reader.count("max_inflight").get(),
+        max_body_bytes: bytes("max_body_bytes"),
+        max_header_bytes: bytes("max_header_bytes"),
+        header_timeout: reader.duration("header_timeout"),
+        body_timeout: reader.duration("body_timeout"),
+        timeout: reader.duration("timeout"),
+        drain_delay: reader.duration_opt("drain_delay").unwrap_or_else(|| {
+            reader.note(
+                "drain_delay",
+                format!("{:?}", format_duration(drain_delay)),
+                Origin::Default,
+            );
+            drain_delay
+        }),
+        drain_timeout: reader.duration("drain_timeout"),
+    }
+}
+
+pub(super) fn retry(reader: &Reader<'_>) -> Retry {
+    let retry = Retry {
+        max_attempts: reader.count("max_attempts"),
+        base: reader.duration("base"),
+        max: reader.duration("max"),
+        budget: reader.share("budget"),
+        max_wait: reader.duration("max_wait"),
+    };
+    ordered(reader, ("base", retry.base), ("max", retry.max));
+    retry
+}
+
+pub(super) fn breaker(reader: &Reader<'_>) -> Breaker {
+    let breaker = Breaker {
+        window: reader.duration("window"),
+        failure_ratio: reader.share("failure_ratio"),
+        min_calls: reader.count("min_calls"),
+        consecutive: reader.count("consecutive"),
+        open_for: reader.duration("open_for"),
+        open_for_max: reader.duration("open_for_max"),
+        billing_probe: reader.duration("billing_probe"),
+        billing_probe_max: reader.duration("billing_probe_max"),
+    };
+    ordered(
+        reader,
+        ("open_for", breaker.open_for),
+        ("open_for_max", breaker.open_for_max),
+    );
+    ordered(
+        reader,
+        ("billing_probe", breaker.billing_probe),
+        ("billing_probe_max", breaker.billing_probe_max),
+    );
+    breaker
+}
+
+/// `Some` even with policy `off`: a route may say otherwise.
+pub(super) fn cache(reader: &Reader<'_>) -> Option<Cache> {
+    let cache = Cache {
+        policy: policy(reader, "policy").unwrap_or(CachePolicy::Off),
+        ttl: reader.duration("ttl"),
+        stale_if_error: reader.duration("stale_if_error"),
+        max_bytes: reader.size("max_bytes"),
+        max_entry_bytes: usize::try_from(reader.size("max_entry_bytes")).unwrap_or(usize::MAX),
+        scope: match reader.word("scope") {
+            Some("app") => CacheScope::App,
+            Some("shared") => CacheScope::Shared,
+            _ => CacheScope::Credential,
+        },
+    };
+    if cache.max_entry_bytes as u64 > cache.max_bytes {
+        let (entry, all) = (
+            format_size(cache.max_entry_bytes as u64),
+            format_size(cache.max_bytes),
+        );
+        let draft = reader.draft(
+            "max_entry_bytes",
+            "one entry may be larger than the whole store",
+        );
+        reader.walk.mistake(
+            draft
+                .found(entry)
+                .accepted(format!("at most max_bytes, {all}")),
+        );
+    }
+    Some(cache)
+}
+
+/// The cache policy under a key; `None`: absent.
+pub(super) fn policy(reader: &Reader<'_>, key: &str) -> Option<CachePolicy> {
+    reader.word(key).map(|word| match word {
+        "identical" => CachePolicy::Identical,
+        "off" => CachePolicy::Off,
+        _ => CachePolicy::Deterministic,
+    })
+}
+
+pub(super) fn log(reader: &Reader<'_>) -> Log {
+    let level = reader.text_or_default("level");
+    if let Err(error) = tracing_subscriber::EnvFilter::try_new(&level.value) {
+        reader.refuse(
+            "level",
+            &level,
+            &format!("`level` is no filter: {error}"),
+            |draft| draft,
+        );
+    }
+    let access = reader.text_or_default("access");
+    Log {
+        level: level.value,
+        access: match access.value.as_str() {
+            "stdout" => AccessLog::Stdout,
+            "stderr" => AccessLog::Stderr,
+            "off" => AccessLog::Off,
+            path => {
+                let words = ["stdout", "stderr", "off"];
+                let near = crate::config::near::nearest(path, words);
+                if !path.contains(['/', '.']) {
+                    let message = format!(
+                        "`access` is no place for a log: a file in this directory is written \"./{path}\""
+                    );
+                    reader.refuse("access", &access, &message, |draft| draft.suggestion(near));
+                }
+                AccessLog::File(PathBuf::from(path))
+            }
+        },
+    }
+}
+
+/// Notes a mistake when the first is longer than the second.
+fn ordered(reader: &Reader<'_>, (low, from): (&str, Duration), (high, to): (&str, Duration)) {
+    if from > to {
+        let draft = reader.draft(low, format!("`{low}` is longer than `{high}`"));
+        let accepted = format!("at most `{high}`, {}", format_duration(to));
+        reader
+            .walk
+            .mistake(draft.found(format_duration(from)).accepted(accepted));
+    }
+}
