@@ -28,7 +28,7 @@ use crate::{
         retry,
         route::{Router, Targets},
     },
-    telemetry::{Metrics, access_log::AccessLog},
+    telemetry::{self, Metrics, access_log::AccessLog},
     upstream::{Connector, TlsError},
 };
 
@@ -103,7 +103,7 @@ impl State {
     fn new(config: &Config) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new());
         let log = AccessLog::open(&config.log.access, Arc::clone(&metrics)).map_err(StartError::AccessLog)?;
-        let circuits = breaker::Circuits::new(config.breaker.clone());
+        let circuits = breaker::Circuits::new(config.breaker.clone()).with_hook(telemetry::breaker_hook(&metrics));
         Ok(Self {
             recorder: Arc::new(Recorder::new(Arc::clone(&metrics), log)),
             metrics,
