@@ -1,0 +1,14 @@
+//! The gateway, end to end: real sockets, the simulated provider or a scripted one behind it, a raw client before it.
+//!
+//! A module per behaviour; every test is parallel, waits for conditions and ends in time.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is meant")]
+
+mod broken_streams;
+mod fidelity;
+mod hangup;
+mod money;
+mod outage;
+mod sharing;
+mod support;
+mod unseen;
