@@ -19,12 +19,11 @@ async fn a_stream_that_fails_before_its_first_content_is_answered_by_the_next_ta
         let faults = [
             Fault::status(503),
             Fault::status(500),
-            Fault::error("openai-insufficient-quota"),
             Fault::of(Kind::ErrorEvent).after_events(0),
             Fault::of(Kind::ErrorEvent).after_events(1),
             Fault::of(Kind::EmptyStream),
             Fault::of(Kind::RoleOnly),
-            Fault { gap: Some(Duration::from_millis(50).into()), until: None, ..Fault::of(Kind::CommentsOnly) },
+            Fault { gap: Some(Duration::from_millis(50).into()), ..Fault::of(Kind::CommentsOnly) },
             Fault::of(Kind::Html200),
             Fault::of(Kind::Html),
             Fault::of(Kind::Empty),
@@ -39,7 +38,6 @@ async fn a_stream_that_fails_before_its_first_content_is_answered_by_the_next_ta
             for responses in [false, true] {
                 first.control().clear();
                 first.control().inject(fault.clone()).unwrap();
-                // A caller of its own each time: what one learns of the money is not what this is about.
                 let ask = if responses {
                     post("/v1/responses", r#"{"model":"gpt-4o","stream":true,"input":"hi [sim:tokens=6]"}"#)
                 } else {
@@ -52,13 +50,6 @@ async fn a_stream_that_fails_before_its_first_content_is_answered_by_the_next_ta
                 assert!(answer.looks_complete() && answer.stream_error().is_none(), "{fault:?}: {}", answer.text());
                 let direct = ask.send(second.addr()).await;
                 assert_eq!(answer.body, direct.body, "{fault:?}: nothing of the first is left in it");
-                if fault.error.is_some() {
-                    break;
-                }
-            }
-            if fault.error.is_some() {
-                // The circuit of the first's account is open now; it has to be another account for the rest.
-                break;
             }
         }
     })
