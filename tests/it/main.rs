@@ -7,8 +7,10 @@
 mod broken_streams;
 mod fidelity;
 mod hangup;
+mod keys;
 mod money;
 mod outage;
+mod patience;
 mod sharing;
 mod support;
 mod unseen;
