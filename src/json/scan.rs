@@ -30,22 +30,17 @@ pub(crate) fn skip_string(bytes: &[u8], at: usize) -> Result<usize, Error> {
 /// The first quote or backslash.
 ///
 /// Keys and deltas are a few bytes long, where entering `memchr` costs more than it saves: so
-/// the first bytes are looked at eight at a time, by the classic zero-byte trick. Its false
-/// alarms lie above a true one only, so the lowest flag is always right.
+/// the first bytes are looked at eight at a time.
 #[inline]
 pub(super) fn find_special(rest: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
     const SHORT: usize = 32;
     let mut at = 0;
     while at < SHORT
         && let Some(word) = rest[at..].first_chunk::<8>()
     {
         let word = u64::from_le_bytes(*word);
-        let quote = word ^ (ONES * b'"' as u64);
-        let slash = word ^ (ONES * b'\\' as u64);
         let hits =
-            ((quote.wrapping_sub(ONES) & !quote) | (slash.wrapping_sub(ONES) & !slash)) & HIGH;
+            zero_bytes(word ^ (ONES * b'"' as u64)) | zero_bytes(word ^ (ONES * b'\\' as u64));
         if hits != 0 {
             return Some(at + hits.trailing_zeros() as usize / 8);
         }
