@@ -218,14 +218,13 @@ impl Circuits {
         }
         let rules = self.rules();
         let mut gates = lock(&self.gates);
-        if gates.len() >= GATES_MAX && !gates.contains_key(&key) {
-            evict(&mut gates);
-        }
+        let full = gates.len() >= GATES_MAX && !gates.contains_key(&key);
+        let forgotten = if full { evict(&mut gates) } else { None };
         let gate = gates.entry(key).or_insert_with(|| Entry::new(now, &rules, scope, Some(name)));
         let change = gate.hear_of(now, began, (opens.pace, opens.told), news);
         self.sweep(&mut gates);
         drop(gates);
-        self.announce(change);
+        self.announce(forgotten.into_iter().chain(change));
     }
 
     /// The gate that a failure opens. What is not known to belong to a project or an organisation is closed by itself.
@@ -305,7 +304,7 @@ impl Circuits {
     ) -> Result<Ticket, CircuitOpen> {
         let mut shard = lock(self.shard(target.id));
         if shard.len() >= SHARD_MAX && !shard.contains_key(&target.id) {
-            evict(&mut shard);
+            changes.extend(evict(&mut shard));
         }
         let entry = match shard.entry(target.id) {
             hash_map::Entry::Occupied(entry) => entry.into_mut(),
@@ -350,9 +349,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Forgets the longest unused circuit, healthy ones first.
-fn evict<K: Clone + Eq + std::hash::Hash>(entries: &mut HashMap<K, Entry>) {
+fn evict<K: Clone + Eq + std::hash::Hash>(entries: &mut HashMap<K, Entry>) -> Option<Transition> {
     let oldest = entries.iter().min_by_key(|(_, entry)| (!entry.circuit.is_spotless(), entry.used));
-    if let Some(key) = oldest.map(|(key, _)| key.clone()) {
-        entries.remove(&key);
-    }
+    let key = oldest.map(|(key, _)| key.clone())?;
+    entries.remove(&key)?.forgotten()
 }

@@ -38,6 +38,7 @@ pub(super) struct Entry {
 
 #[derive(Debug)]
 struct Story {
+    /// Where it began; what is counted under its upstream at the opening is counted there at the closing.
     target: Arc<Target>,
     class: Class,
     first: Option<Arc<Failure>>,
@@ -116,6 +117,13 @@ impl Entry {
         self.changed(from)
     }
 
+    /// It is forgotten: what was counted as open is no more.
+    pub(super) fn forgotten(&self) -> Option<Transition> {
+        let from = self.circuit.state();
+        let story = self.story.as_ref().filter(|_| from != State::Closed)?;
+        Some(self.transition(story, from, State::Closed))
+    }
+
     /// The upstream at which it opened.
     pub(super) fn upstream(&self) -> Option<&str> {
         self.story.as_ref().map(|story| &*story.target.upstream.name)
@@ -158,7 +166,6 @@ impl Entry {
         if news.failure.is_some() || story.last.is_none() {
             story.class = news.class;
             story.last = news.failure.cloned();
-            story.target = Arc::clone(news.target);
         }
     }
 
@@ -166,7 +173,15 @@ impl Entry {
     fn changed(&mut self, from: State) -> Option<Transition> {
         let to = self.circuit.state();
         let story = self.story.as_ref()?;
-        let transition = (from != to).then(|| Transition {
+        let transition = (from != to).then(|| self.transition(story, from, to));
+        if self.circuit.is_spotless() {
+            self.story = None;
+        }
+        transition
+    }
+
+    fn transition(&self, story: &Story, from: State, to: State) -> Transition {
+        Transition {
             target: Arc::clone(&story.target),
             scope: self.scope,
             key: self.key(&story.target),
@@ -175,10 +190,6 @@ impl Entry {
             class: story.class,
             first: story.first.clone(),
             last: story.last.clone(),
-        });
-        if self.circuit.is_spotless() {
-            self.story = None;
         }
-        transition
     }
 }
