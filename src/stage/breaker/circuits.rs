@@ -153,6 +153,11 @@ impl Circuits {
         wanted.map(|gate| usize::from(gate.circuit.probe_now(now))).sum()
     }
 
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.targets.iter().map(|shard| lock(shard).len()).sum()
+    }
+
     pub(super) fn rules(&self) -> arc_swap::Guard<Arc<config::Breaker>> {
         self.rules.load()
     }

@@ -101,10 +101,6 @@ impl Allowance {
         Exceeded { app: Arc::clone(&self.app.name), kind, limit, retry_after }
     }
 
-    #[cfg(test)]
-    pub(super) fn free_places(&self) -> Option<usize> {
-        self.places.as_ref().map(|places| places.available_permits())
-    }
 }
 
 fn numbers(app: &App) -> (Option<NonZeroU32>, Option<NonZeroU32>, Option<NonZeroU32>) {
