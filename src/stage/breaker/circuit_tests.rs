@@ -29,7 +29,11 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let (rules, now) = (rules(), Instant::now());
-        Self { circuit: Circuit::new(now, &rules), rules, now }
+        Self {
+            circuit: Circuit::new(now, &rules),
+            rules,
+            now,
+        }
     }
 
     fn wait(&mut self, seconds: f64) {
@@ -41,7 +45,8 @@ impl Bench {
     }
 
     fn settle(&mut self, ticket: Ticket, outcome: Outcome) {
-        self.circuit.settle(self.now, ticket, outcome, &self.rules, NO_JITTER);
+        self.circuit
+            .settle(self.now, ticket, outcome, &self.rules, NO_JITTER);
     }
 
     fn one(&mut self, outcome: Outcome) {
@@ -57,7 +62,10 @@ impl Bench {
     }
 
     fn billing(&self) -> Outcome {
-        Outcome::Fatal { pace: Pace::human(&self.rules), told: None }
+        Outcome::Fatal {
+            pace: Pace::human(&self.rules),
+            told: None,
+        }
     }
 }
 
@@ -94,7 +102,11 @@ fn the_ratio_opens_it_above_the_minimum_of_calls() {
         bench.one(Outcome::Success);
         bench.one(Outcome::Failure);
     }
-    assert_eq!(bench.circuit.state(), State::Closed, "18 calls are below the minimum");
+    assert_eq!(
+        bench.circuit.state(),
+        State::Closed,
+        "18 calls are below the minimum"
+    );
     bench.one(Outcome::Success);
     bench.one(Outcome::Failure);
     assert_eq!(bench.circuit.state(), State::Open);
@@ -159,7 +171,11 @@ fn a_probe_that_hangs_is_replaced_after_the_longest_interval() {
     bench.wait(1.0);
     let second = bench.admit().unwrap();
     bench.settle(hanging, Outcome::Neutral);
-    assert_eq!(bench.circuit.state(), State::HalfOpen, "the replaced probe does not release the new one's place");
+    assert_eq!(
+        bench.circuit.state(),
+        State::HalfOpen,
+        "the replaced probe does not release the new one's place"
+    );
     bench.settle(second, Outcome::Success);
     assert_eq!(bench.circuit.state(), State::Recovering);
 }
@@ -175,7 +191,12 @@ fn the_interval_grows_with_failed_probes_to_its_maximum() {
         bench.now += wait;
         bench.one(Outcome::Failure);
     }
-    assert_eq!(waits, [5_000, 7_500, 11_250, 16_875, 25_312, 37_968, 56_953, 60_000, 60_000]);
+    assert_eq!(
+        waits,
+        [
+            5_000, 7_500, 11_250, 16_875, 25_312, 37_968, 56_953, 60_000, 60_000
+        ]
+    );
 }
 
 #[test]
@@ -197,7 +218,10 @@ fn billing_opens_at_the_first_one_and_is_probed_at_its_own_pace() {
 fn a_told_reset_is_obeyed_to_the_millisecond() {
     let mut bench = Bench::new();
     let told = Duration::from_secs(3 * 3600);
-    bench.one(Outcome::Fatal { pace: Pace::trouble(&bench.rules), told: Some(told) });
+    bench.one(Outcome::Fatal {
+        pace: Pace::trouble(&bench.rules),
+        told: Some(told),
+    });
     assert_eq!(bench.admit(), Err(told));
     bench.now += told;
     assert!(bench.admit().unwrap().is_probe());
@@ -217,7 +241,10 @@ fn recovery_ramps_up_and_ends_in_closed() {
     }
     // Three in any case, and then the share.
     assert!(passed[0] <= 13 && passed[0] >= 11, "{passed:?}");
-    assert!(passed.windows(2).all(|pair| pair[0] < pair[1]), "{passed:?}");
+    assert!(
+        passed.windows(2).all(|pair| pair[0] < pair[1]),
+        "{passed:?}"
+    );
     assert!(passed[3] < 80, "{passed:?}");
     assert_eq!((0..100).filter(|_| bench.admit().is_ok()).count(), 100);
     assert_eq!(bench.circuit.state(), State::Closed);
@@ -231,7 +258,11 @@ fn a_failure_at_the_start_of_a_recovery_reopens_and_one_among_many_does_not() {
     bench.one(Outcome::Success);
     bench.one(Outcome::Failure);
     assert_eq!(bench.circuit.state(), State::Open);
-    assert_eq!(bench.admit(), Err(Duration::from_millis(7_500)), "with a longer interval");
+    assert_eq!(
+        bench.admit(),
+        Err(Duration::from_millis(7_500)),
+        "with a longer interval"
+    );
 
     bench.wait(7.5);
     bench.one(Outcome::Success);
@@ -260,13 +291,21 @@ fn what_began_before_the_opening_has_no_say_after_it() {
     let early: Vec<_> = (0..8).map(|_| bench.admit().unwrap()).collect();
     bench.open();
     bench.settle(early[0], Outcome::Success);
-    assert_eq!(bench.circuit.state(), State::Open, "a late success does not reset it");
+    assert_eq!(
+        bench.circuit.state(),
+        State::Open,
+        "a late success does not reset it"
+    );
     bench.wait(5.0);
     bench.one(Outcome::Success);
     for ticket in &early[1..] {
         bench.settle(*ticket, Outcome::Failure);
     }
-    assert_eq!(bench.circuit.state(), State::Recovering, "late time-outs do not undo a recovery");
+    assert_eq!(
+        bench.circuit.state(),
+        State::Recovering,
+        "late time-outs do not undo a recovery"
+    );
 }
 
 #[test]
@@ -296,7 +335,11 @@ fn steps(outcomes: &'static [Outcome]) -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..300)
 }
 
-const TROUBLE: Pace = Pace { first: Duration::from_secs(5), max: Duration::from_secs(60), growth: 1.5 };
+const TROUBLE: Pace = Pace {
+    first: Duration::from_secs(5),
+    max: Duration::from_secs(60),
+    growth: 1.5,
+};
 
 const EVERY: &[Outcome] = &[
     Outcome::Begun,
@@ -305,10 +348,21 @@ const EVERY: &[Outcome] = &[
     Outcome::Failure,
     Outcome::Neutral,
     Outcome::Untouched,
-    Outcome::Fatal { pace: TROUBLE, told: None },
-    Outcome::Fatal { pace: TROUBLE, told: Some(Duration::from_secs(20)) },
+    Outcome::Fatal {
+        pace: TROUBLE,
+        told: None,
+    },
+    Outcome::Fatal {
+        pace: TROUBLE,
+        told: Some(Duration::from_secs(20)),
+    },
 ];
-const HARMLESS: &[Outcome] = &[Outcome::Begun, Outcome::Success, Outcome::Neutral, Outcome::Untouched];
+const HARMLESS: &[Outcome] = &[
+    Outcome::Begun,
+    Outcome::Success,
+    Outcome::Neutral,
+    Outcome::Untouched,
+];
 
 proptest! {
     /// Against what must hold of any breaker, whatever happens in whatever order: one probe at a time, none before its

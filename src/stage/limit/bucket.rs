@@ -39,7 +39,8 @@ pub struct NeverFits;
 #[derive(Debug, Default)]
 struct Cell<const WRITES: bool>(Arc<AtomicU64>);
 
-type Limiter<const WRITES: bool> = RateLimiter<NotKeyed, Cell<WRITES>, Ticks, NoOpMiddleware<Duration>>;
+type Limiter<const WRITES: bool> =
+    RateLimiter<NotKeyed, Cell<WRITES>, Ticks, NoOpMiddleware<Duration>>;
 
 /// tokio's clock, so that tests own the time.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +56,12 @@ impl Bucket {
         // In this order: the earlier limiter sees more time gone by, so what may be taken by asking may be taken.
         let taking = RateLimiter::new(quota, Cell(Arc::clone(&state)), clock);
         let asking = RateLimiter::new(quota, Cell(state), clock);
-        Self { limit, burst, taking, asking }
+        Self {
+            limit,
+            burst,
+            taking,
+            asking,
+        }
     }
 
     /// The limit per minute.
@@ -89,11 +95,15 @@ impl Bucket {
         limiter: &Limiter<WRITES>,
         n: u64,
     ) -> Result<Duration, NeverFits> {
-        let Some(n) = NonZeroU32::new(u32::try_from(n).map_err(|_| NeverFits)?) else { return Ok(Duration::ZERO) };
+        let Some(n) = NonZeroU32::new(u32::try_from(n).map_err(|_| NeverFits)?) else {
+            return Ok(Duration::ZERO);
+        };
         match limiter.check_n(n) {
             Ok(Ok(())) => Ok(Duration::ZERO),
             // At least a nanosecond, lest it looks taken.
-            Ok(Err(not_until)) => Ok(not_until.wait_time_from(limiter.clock().now()).max(Duration::from_nanos(1))),
+            Ok(Err(not_until)) => Ok(not_until
+                .wait_time_from(limiter.clock().now())
+                .max(Duration::from_nanos(1))),
             Err(_) => Err(NeverFits),
         }
     }
@@ -101,7 +111,10 @@ impl Bucket {
 
 impl std::fmt::Debug for Bucket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bucket").field("limit", &self.limit).field("burst", &self.burst).finish_non_exhaustive()
+        f.debug_struct("Bucket")
+            .field("limit", &self.limit)
+            .field("burst", &self.burst)
+            .finish_non_exhaustive()
     }
 }
 
@@ -121,7 +134,12 @@ impl<const WRITES: bool> StateStore for Cell<WRITES> {
             if !WRITES {
                 return Ok(outcome);
             }
-            match self.0.compare_exchange_weak(held, next.into(), Ordering::AcqRel, Ordering::Acquire) {
+            match self.0.compare_exchange_weak(
+                held,
+                next.into(),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
                 Ok(_) => return Ok(outcome),
                 Err(now) => held = now,
             }
@@ -146,7 +164,10 @@ mod tests {
     use super::*;
 
     fn bucket(limit: u32, burst: u32) -> Bucket {
-        Bucket::per_minute(NonZeroU32::new(limit).unwrap(), NonZeroU32::new(burst).unwrap())
+        Bucket::per_minute(
+            NonZeroU32::new(limit).unwrap(),
+            NonZeroU32::new(burst).unwrap(),
+        )
     }
 
     #[tokio::test(start_paused = true)]

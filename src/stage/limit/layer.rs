@@ -49,7 +49,10 @@ impl<S> Layer<S> for LimitLayer {
     type Service = Limiter<S>;
 
     fn layer(&self, inner: S) -> Limiter<S> {
-        Limiter { inner, limits: Arc::clone(&self.0) }
+        Limiter {
+            inner,
+            limits: Arc::clone(&self.0),
+        }
     }
 }
 
@@ -57,7 +60,10 @@ impl<S> Layer<S> for LimitLayer {
 
 impl<S> Service<Attempt> for Limiter<S>
 where
-    S: Service<Attempt, Response = Reply, Error = Error, Future: Send + 'static> + Clone + Send + 'static,
+    S: Service<Attempt, Response = Reply, Error = Error, Future: Send + 'static>
+        + Clone
+        + Send
+        + 'static,
 {
     type Response = Reply;
     type Error = Error;
@@ -89,7 +95,10 @@ async fn pass(limits: &Limits, attempt: &Attempt) -> Result<Option<OwnedSemaphor
     let (call, target) = (&attempt.call, &attempt.target);
     let began = Instant::now();
     let until = began + attempt.max_wait.min(call.deadline.left(began));
-    let ask = Ask { tokens: call.envelope.estimate_tokens(), until };
+    let ask = Ask {
+        tokens: call.envelope.estimate_tokens(),
+        until,
+    };
     let (line, places) = (limits.line(target), limits.places(target));
     let passed = match (&line, &places) {
         (Some(line), places) => line.pass(ask, places.as_deref()).await,
@@ -101,7 +110,11 @@ async fn pass(limits: &Limits, attempt: &Attempt) -> Result<Option<OwnedSemaphor
         call.meter.wait(waited);
         limits.waited(target, waited);
     }
-    passed.map_err(|Denied { class, retry_after }| Refused { target: Arc::clone(target), class, retry_after })
+    passed.map_err(|Denied { class, retry_after }| Refused {
+        target: Arc::clone(target),
+        class,
+        retry_after,
+    })
 }
 
 // === impl Held ===

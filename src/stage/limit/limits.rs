@@ -48,11 +48,19 @@ impl Limits {
     /// stand in the old one are served by the old numbers.
     pub(super) fn line(&self, target: &Target) -> Option<Arc<Line>> {
         let limits = &target.upstream.limits;
-        let (requests, tokens) = (fixed(limits.requests_per_minute), fixed(limits.tokens_per_minute));
+        let (requests, tokens) = (
+            fixed(limits.requests_per_minute),
+            fixed(limits.tokens_per_minute),
+        );
         if requests.is_none() && tokens.is_none() {
             return None;
         }
-        let known = self.lines.read().unwrap_or_else(PoisonError::into_inner).get(&target.id).cloned();
+        let known = self
+            .lines
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&target.id)
+            .cloned();
         if let Some(line) = known.filter(|line| line.serves(requests, tokens)) {
             return Some(line);
         }
@@ -60,7 +68,9 @@ impl Limits {
         if lines.len() >= MOST_LINES {
             lines.retain(|_, line| Arc::strong_count(line) > 1);
         }
-        let line = lines.entry(target.id).or_insert_with(|| Arc::new(Line::new(requests, tokens)));
+        let line = lines
+            .entry(target.id)
+            .or_insert_with(|| Arc::new(Line::new(requests, tokens)));
         if !line.serves(requests, tokens) {
             *line = Arc::new(Line::new(requests, tokens));
         }
@@ -71,12 +81,19 @@ impl Limits {
     pub(super) fn places(&self, target: &Target) -> Option<Arc<Places>> {
         let limit = fixed(target.upstream.limits.concurrency)?;
         let name = &target.upstream.name;
-        let known = self.places.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let known = self
+            .places
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned();
         if let Some(places) = known.filter(|places| places.limit() == limit) {
             return Some(places);
         }
         let mut all = self.places.write().unwrap_or_else(PoisonError::into_inner);
-        let places = all.entry(Arc::clone(name)).or_insert_with(|| Arc::new(Places::new(limit)));
+        let places = all
+            .entry(Arc::clone(name))
+            .or_insert_with(|| Arc::new(Places::new(limit)));
         if places.limit() != limit {
             *places = Arc::new(Places::new(limit));
         }
@@ -86,7 +103,10 @@ impl Limits {
 
 impl std::fmt::Debug for Limits {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Limits").field("lines", &self.lines).field("places", &self.places).finish_non_exhaustive()
+        f.debug_struct("Limits")
+            .field("lines", &self.lines)
+            .field("places", &self.places)
+            .finish_non_exhaustive()
     }
 }
 

@@ -61,8 +61,12 @@ impl Line {
     pub(super) fn new(requests: Option<NonZeroU32>, tokens: Option<NonZeroU32>) -> Self {
         Self {
             // Providers enforce a minute's limit over seconds: a burst of five of them, at least one request.
-            requests: requests
-                .map(|limit| Bucket::per_minute(limit, NonZeroU32::new(limit.get() / 12).unwrap_or(NonZeroU32::MIN))),
+            requests: requests.map(|limit| {
+                Bucket::per_minute(
+                    limit,
+                    NonZeroU32::new(limit.get() / 12).unwrap_or(NonZeroU32::MIN),
+                )
+            }),
             tokens: tokens.map(|limit| Bucket::per_minute(limit, limit)),
             head: Mutex::new(()),
             waiting: AtomicU32::new(0),
@@ -84,17 +88,27 @@ impl Line {
     ///
     /// # Cancel safety
     /// Dropped before it is done, it has taken nothing.
-    pub(super) async fn pass(&self, ask: Ask, places: Option<&Places>) -> Result<Option<OwnedSemaphorePermit>, Denied> {
+    pub(super) async fn pass(
+        &self,
+        ask: Ask,
+        places: Option<&Places>,
+    ) -> Result<Option<OwnedSemaphorePermit>, Denied> {
         let now = Instant::now();
         let (class, wait) = self.wait_for(ask.tokens, true)?;
         let long = self.waiting.load(Ordering::Relaxed) >= LONGEST_LINE;
         if long || now + wait > ask.until {
-            return Err(Denied { class, retry_after: Some(wait.max(if long { UNKNOWN_WAIT } else { wait })) });
+            return Err(Denied {
+                class,
+                retry_after: Some(wait.max(if long { UNKNOWN_WAIT } else { wait })),
+            });
         }
         let _place = Place::new(self, ask.tokens);
         let Ok(_head) = timeout_at(ask.until, self.head.lock()).await else {
             let (class, wait) = self.wait_for(ask.tokens, false)?;
-            return Err(Denied { class, retry_after: Some(wait.max(UNKNOWN_WAIT)) });
+            return Err(Denied {
+                class,
+                retry_after: Some(wait.max(UNKNOWN_WAIT)),
+            });
         };
         self.ready(ask).await?;
         // Nobody else takes while we are the head: what is there stays there while we wait for a place.
@@ -104,8 +118,12 @@ impl Line {
         };
         for (bucket, n) in [(&self.tokens, ask.tokens), (&self.requests, 1)] {
             if let Some(bucket) = bucket {
-                let _there = bucket.take(n);
-                debug_assert_eq!(_there, Ok(Duration::ZERO), "the head of the line takes what it has seen");
+                let there = bucket.take(n);
+                debug_assert_eq!(
+                    there,
+                    Ok(Duration::ZERO),
+                    "the head of the line takes what it has seen"
+                );
             }
         }
         Ok(permit)
@@ -119,7 +137,10 @@ impl Line {
                 return Ok(());
             }
             if Instant::now() + wait > ask.until {
-                return Err(Denied { class, retry_after: Some(wait) });
+                return Err(Denied {
+                    class,
+                    retry_after: Some(wait),
+                });
             }
             tokio::time::sleep(wait).await;
         }
@@ -128,19 +149,33 @@ impl Line {
     /// The longer wait of the two buckets and what it is for; behind those who are waiting, if `queued`.
     fn wait_for(&self, tokens: u64, queued: bool) -> Result<(Class, Duration), Denied> {
         let (before, tokens_before) = match queued {
-            true => (self.waiting.load(Ordering::Relaxed), self.waiting_tokens.load(Ordering::Relaxed)),
+            true => (
+                self.waiting.load(Ordering::Relaxed),
+                self.waiting_tokens.load(Ordering::Relaxed),
+            ),
             false => (0, 0),
         };
         let mut longest = (Class::RateLimitedRequests, Duration::ZERO);
         let asks = [
-            (&self.requests, 1, u64::from(before), Class::RateLimitedRequests),
-            (&self.tokens, tokens, tokens_before, Class::RateLimitedTokens),
+            (
+                &self.requests,
+                1,
+                u64::from(before),
+                Class::RateLimitedRequests,
+            ),
+            (
+                &self.tokens,
+                tokens,
+                tokens_before,
+                Class::RateLimitedTokens,
+            ),
         ];
         for (bucket, n, before, class) in asks {
             let Some(bucket) = bucket else { continue };
-            let wait = bucket
-                .wait_for(n)
-                .map_err(|_| Denied { class: Class::RequestTooLargeForLimit, retry_after: None })?;
+            let wait = bucket.wait_for(n).map_err(|_| Denied {
+                class: Class::RequestTooLargeForLimit,
+                retry_after: None,
+            })?;
             let wait = wait + bucket.time_for(before);
             if wait > longest.1 {
                 longest = (class, wait);
@@ -163,6 +198,8 @@ impl<'a> Place<'a> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.line.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.line.waiting_tokens.fetch_sub(self.tokens, Ordering::Relaxed);
+        self.line
+            .waiting_tokens
+            .fetch_sub(self.tokens, Ordering::Relaxed);
     }
 }

@@ -50,8 +50,12 @@ impl Refused {
     /// For `x-weir-advice`.
     pub fn advice(&self) -> &'static str {
         match self.retry_after {
-            Some(_) => "weir's own limit for this upstream is reached; come back after the told time, or raise the limit in [[upstream]] limits.",
-            None => "This request alone is larger than the configured limit; shrink it or raise the limit in [[upstream]] limits.",
+            Some(_) => {
+                "weir's own limit for this upstream is reached; come back after the told time, or raise the limit in [[upstream]] limits."
+            }
+            None => {
+                "This request alone is larger than the configured limit; shrink it or raise the limit in [[upstream]] limits."
+            }
         }
     }
 }

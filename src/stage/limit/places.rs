@@ -24,7 +24,10 @@ pub(super) struct Places {
 
 impl Places {
     pub(super) fn new(limit: NonZeroU32) -> Self {
-        Self { limit, free: Arc::new(Semaphore::new(limit.get() as usize)) }
+        Self {
+            limit,
+            free: Arc::new(Semaphore::new(limit.get() as usize)),
+        }
     }
 
     pub(super) fn limit(&self) -> NonZeroU32 {
@@ -33,7 +36,10 @@ impl Places {
 
     /// A place, at the latest at `until`.
     pub(super) async fn take(&self, until: Instant) -> Result<OwnedSemaphorePermit, Denied> {
-        let denied = Denied { class: Class::RateLimitedConcurrency, retry_after: Some(UNKNOWN_WAIT) };
+        let denied = Denied {
+            class: Class::RateLimitedConcurrency,
+            retry_after: Some(UNKNOWN_WAIT),
+        };
         match timeout_at(until, Arc::clone(&self.free).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             // The semaphore is never closed.

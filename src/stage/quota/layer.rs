@@ -43,7 +43,10 @@ impl<S> Layer<S> for QuotaLayer {
     type Service = Quota<S>;
 
     fn layer(&self, inner: S) -> Quota<S> {
-        Quota { inner, quotas: Arc::clone(&self.0) }
+        Quota {
+            inner,
+            quotas: Arc::clone(&self.0),
+        }
     }
 }
 

@@ -19,7 +19,9 @@ pub use self::{
 
 /// The app has used up its allowance. Nobody was asked.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the app `{app}` has reached its own quota in weir ({kind}: {limit}); this is not a limit of the provider's")]
+#[error(
+    "the app `{app}` has reached its own quota in weir ({kind}: {limit}); this is not a limit of the provider's"
+)]
 pub struct Exceeded {
     pub app: Arc<str>,
     pub kind: Kind,
@@ -51,10 +53,18 @@ impl Exceeded {
     /// For `x-weir-advice`.
     pub fn advice(&self) -> &'static str {
         match (self.kind, self.retry_after) {
-            (Kind::Concurrency, _) => "Let a running call of this app end first, or raise concurrency of its [[app]].",
-            (Kind::RequestsPerMinute, _) => "Come back after the told time, or raise requests_per_minute of its [[app]].",
-            (Kind::TokensPerMinute, Some(_)) => "Come back after the told time, or raise tokens_per_minute of its [[app]].",
-            (Kind::TokensPerMinute, None) => "This request alone is larger than the app's tokens_per_minute; shrink it or raise it in its [[app]].",
+            (Kind::Concurrency, _) => {
+                "Let a running call of this app end first, or raise concurrency of its [[app]]."
+            }
+            (Kind::RequestsPerMinute, _) => {
+                "Come back after the told time, or raise requests_per_minute of its [[app]]."
+            }
+            (Kind::TokensPerMinute, Some(_)) => {
+                "Come back after the told time, or raise tokens_per_minute of its [[app]]."
+            }
+            (Kind::TokensPerMinute, None) => {
+                "This request alone is larger than the app's tokens_per_minute; shrink it or raise it in its [[app]]."
+            }
         }
     }
 }

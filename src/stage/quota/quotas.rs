@@ -1,10 +1,6 @@
 //! The allowances of all apps.
 
-use std::{
-    collections::HashMap,
-    num::NonZeroU32,
-    sync::Arc,
-};
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -42,15 +38,31 @@ impl Quotas {
     #[must_use]
     pub fn renewed(&self, apps: &[Arc<App>]) -> Self {
         let kept = |app: &Arc<App>| {
-            let old = self.0.values().find(|old| old.app.key_hash == app.key_hash && old.app.name == app.name)?;
+            let old = self
+                .0
+                .values()
+                .find(|old| old.app.key_hash == app.key_hash && old.app.name == app.name)?;
             old.serves(app).then(|| Arc::clone(old))
         };
         let limited = apps.iter().filter(|app| numbers(app) != (None, None, None));
-        Self(limited.map(|app| (app.id, kept(app).unwrap_or_else(|| Arc::new(Allowance::new(app))))).collect())
+        Self(
+            limited
+                .map(|app| {
+                    (
+                        app.id,
+                        kept(app).unwrap_or_else(|| Arc::new(Allowance::new(app))),
+                    )
+                })
+                .collect(),
+        )
     }
 
     pub(super) fn of(&self, app: &App) -> Option<&Arc<Allowance>> {
-        if self.0.is_empty() { None } else { self.0.get(&app.id) }
+        if self.0.is_empty() {
+            None
+        } else {
+            self.0.get(&app.id)
+        }
     }
 }
 
@@ -63,9 +75,15 @@ impl Allowance {
         let burst = |limit: NonZeroU32| NonZeroU32::new(limit.get() / 6).unwrap_or(NonZeroU32::MIN);
         Self {
             app: Arc::clone(app),
-            requests: app.requests_per_minute.map(|limit| Bucket::per_minute(limit, burst(limit))),
-            tokens: app.tokens_per_minute.map(|limit| Bucket::per_minute(limit, limit)),
-            places: app.concurrency.map(|limit| Arc::new(Semaphore::new(limit.get() as usize))),
+            requests: app
+                .requests_per_minute
+                .map(|limit| Bucket::per_minute(limit, burst(limit))),
+            tokens: app
+                .tokens_per_minute
+                .map(|limit| Bucket::per_minute(limit, limit)),
+            places: app
+                .concurrency
+                .map(|limit| Arc::new(Semaphore::new(limit.get() as usize))),
         }
     }
 
@@ -83,11 +101,18 @@ impl Allowance {
             }
             _ => None,
         };
-        let asks = [(Kind::RequestsPerMinute, &self.requests, 1), (Kind::TokensPerMinute, &self.tokens, tokens)];
+        let asks = [
+            (Kind::RequestsPerMinute, &self.requests, 1),
+            (Kind::TokensPerMinute, &self.tokens, tokens),
+        ];
         for taking in [false, true] {
             for (kind, bucket, n) in asks {
                 let Some(bucket) = bucket else { continue };
-                let wait = if taking { bucket.take(n) } else { bucket.wait_for(n) };
+                let wait = if taking {
+                    bucket.take(n)
+                } else {
+                    bucket.wait_for(n)
+                };
                 match wait {
                     Ok(wait) if wait.is_zero() => {}
                     wait => return Err(self.exceeded(kind, bucket.limit(), wait.ok())),
@@ -97,12 +122,25 @@ impl Allowance {
         Ok(place)
     }
 
-    fn exceeded(&self, kind: Kind, limit: NonZeroU32, retry_after: Option<std::time::Duration>) -> Exceeded {
-        Exceeded { app: Arc::clone(&self.app.name), kind, limit, retry_after }
+    fn exceeded(
+        &self,
+        kind: Kind,
+        limit: NonZeroU32,
+        retry_after: Option<std::time::Duration>,
+    ) -> Exceeded {
+        Exceeded {
+            app: Arc::clone(&self.app.name),
+            kind,
+            limit,
+            retry_after,
+        }
     }
-
 }
 
 fn numbers(app: &App) -> (Option<NonZeroU32>, Option<NonZeroU32>, Option<NonZeroU32>) {
-    (app.requests_per_minute, app.tokens_per_minute, app.concurrency)
+    (
+        app.requests_per_minute,
+        app.tokens_per_minute,
+        app.concurrency,
+    )
 }

@@ -14,7 +14,10 @@ use crate::{
 
 fn quota(quotas: Quotas, act: Act) -> (Quota<Provider>, Provider) {
     let provider = Provider::new(act);
-    (QuotaLayer::new(Arc::new(quotas)).layer(provider.clone()), provider)
+    (
+        QuotaLayer::new(Arc::new(quotas)).layer(provider.clone()),
+        provider,
+    )
 }
 
 async fn ask(quota: &mut Quota<Provider>, app: &Arc<App>, tokens: u64) -> Result<Reply, Error> {
@@ -36,8 +39,14 @@ async fn requests_beyond_the_burst_are_refused_until_the_told_time() {
         ask(&mut quota, &app, 0).await.unwrap();
     }
     let told = exceeded(ask(&mut quota, &app, 0).await);
-    assert_eq!((told.code(), told.retry_after), ("app_quota_requests", Some(Duration::from_secs(1))));
-    assert!(told.to_string().contains("`app-1`") && told.to_string().contains("requests per minute: 60"));
+    assert_eq!(
+        (told.code(), told.retry_after),
+        ("app_quota_requests", Some(Duration::from_secs(1)))
+    );
+    assert!(
+        told.to_string().contains("`app-1`")
+            && told.to_string().contains("requests per minute: 60")
+    );
     assert_eq!(provider.asked(), 10, "a refused call reaches nobody");
     tokio::time::advance(Duration::from_secs(1)).await;
     ask(&mut quota, &app, 0).await.unwrap();
@@ -53,16 +62,25 @@ async fn tokens_refused_cost_no_request() {
     ask(&mut quota, &app, 600).await.unwrap();
     tokio::time::advance(Duration::from_secs(10)).await;
     let told = exceeded(ask(&mut quota, &app, 400).await);
-    assert_eq!((told.code(), told.retry_after), ("app_quota_tokens", Some(Duration::from_secs(30))));
+    assert_eq!(
+        (told.code(), told.retry_after),
+        ("app_quota_tokens", Some(Duration::from_secs(30)))
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_running_stream_holds_its_place() {
     let (app, facts) = (app(1, [0, 0, 1]), Arc::new(Facts::default()));
-    let (mut quota, provider) = quota(Quotas::new(&[Arc::clone(&app)]), Act::Stream(Arc::clone(&facts)));
+    let (mut quota, provider) = quota(
+        Quotas::new(&[Arc::clone(&app)]),
+        Act::Stream(Arc::clone(&facts)),
+    );
     let stream = ask(&mut quota, &app, 0).await.unwrap();
     let told = exceeded(ask(&mut quota, &app, 0).await);
-    assert_eq!((told.code(), told.retry_after), ("app_quota_concurrency", None));
+    assert_eq!(
+        (told.code(), told.retry_after),
+        ("app_quota_concurrency", None)
+    );
     ends(&facts, How::CallerLeft);
     drop(stream);
     provider.now_does(Act::Hang);
@@ -95,9 +113,18 @@ async fn a_reload_keeps_what_was_spent_unless_the_numbers_changed() {
         ask(&mut old, app, 0).await.unwrap();
     }
     // The order of the apps in the file, and with it their numbers, may change.
-    let moved = Arc::new(App { id: crate::config::AppId(2), ..(*same).clone() });
-    let raised = Arc::new(App { id: crate::config::AppId(1), ..(*app(2, [12, 0, 0])).clone() });
-    let (mut new, _) = quota(before.renewed(&[Arc::clone(&raised), Arc::clone(&moved)]), Act::Answer);
+    let moved = Arc::new(App {
+        id: crate::config::AppId(2),
+        ..(*same).clone()
+    });
+    let raised = Arc::new(App {
+        id: crate::config::AppId(1),
+        ..(*app(2, [12, 0, 0])).clone()
+    });
+    let (mut new, _) = quota(
+        before.renewed(&[Arc::clone(&raised), Arc::clone(&moved)]),
+        Act::Answer,
+    );
     exceeded(ask(&mut new, &moved, 0).await);
     ask(&mut new, &raised, 0).await.unwrap();
 }

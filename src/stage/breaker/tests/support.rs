@@ -19,8 +19,8 @@ use tower::Service;
 
 use crate::{
     call::{
-        Attempt, BodyError, Call, Credential, Deadline, Directives, End, Facts, Fingerprint, How, Learnt, Meter,
-        Payload, Reply, ReplyBody, RequestId, Sdk, Target, TargetId,
+        Attempt, BodyError, Call, Credential, Deadline, Directives, End, Facts, Fingerprint, How,
+        Learnt, Meter, Payload, Reply, ReplyBody, RequestId, Sdk, Target, TargetId,
     },
     config::{App, AppId, Breaker, Limits, Priority, Secret, Upstream, UpstreamId, UpstreamKey},
     dialect::{Endpoint, openai::Envelope},
@@ -50,7 +50,9 @@ pub(in crate::stage) fn upstream(name: &str, key: Option<&str>, limits: Limits) 
         name: name.into(),
         provider: preset("openai").unwrap(),
         base_url: "https://api.openai.com/v1".parse().unwrap(),
-        key: key.map_or(UpstreamKey::Passthrough, |key| UpstreamKey::Held(Secret::new(key))),
+        key: key.map_or(UpstreamKey::Passthrough, |key| {
+            UpstreamKey::Held(Secret::new(key))
+        }),
         organization: None,
         project: None,
         headers: Vec::new(),
@@ -93,13 +95,20 @@ pub(in crate::stage) fn call(app: &Arc<App>, caller: u64, tokens: u64) -> Arc<Ca
         arrived: now,
         ready: now,
         app: Arc::clone(app),
-        credential: Credential { fingerprint: Fingerprint(caller), forward: None, may_use_held: true },
+        credential: Credential {
+            fingerprint: Fingerprint(caller),
+            forward: None,
+            may_use_held: true,
+        },
         endpoint,
         method: Method::POST,
         path: "/v1/chat/completions".parse().unwrap(),
         headers: HeaderMap::new(),
         payload: Payload::Whole(Bytes::new()),
-        envelope: Envelope { max_output_tokens: Some(tokens), ..Envelope::empty(endpoint) },
+        envelope: Envelope {
+            max_output_tokens: Some(tokens),
+            ..Envelope::empty(endpoint)
+        },
         deadline: Deadline::at(now + Duration::from_secs(600)),
         directives: Directives::default(),
         sdk: Sdk::default(),
@@ -133,16 +142,11 @@ pub(in crate::stage) enum Act {
     Hang,
 }
 
-pub(in crate::stage) const QUOTA: &str =
-    r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}"#;
-pub(in crate::stage) const BAD_REQUEST: &str =
-    r#"{"error":{"message":"Invalid value","type":"invalid_request_error","param":"n","code":null}}"#;
-pub(in crate::stage) const RATE: &str =
-    r#"{"error":{"message":"Rate limit reached. Please try again in 1s.","type":"requests","code":"rate_limit_exceeded"}}"#;
-pub(in crate::stage) const BAD_KEY: &str =
-    r#"{"error":{"message":"Incorrect API key provided","type":"invalid_request_error","code":"invalid_api_key"}}"#;
-pub(in crate::stage) const NO_MODEL: &str =
-    r#"{"error":{"message":"The model does not exist","type":"invalid_request_error","code":"model_not_found"}}"#;
+pub(in crate::stage) const QUOTA: &str = r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}"#;
+pub(in crate::stage) const BAD_REQUEST: &str = r#"{"error":{"message":"Invalid value","type":"invalid_request_error","param":"n","code":null}}"#;
+pub(in crate::stage) const RATE: &str = r#"{"error":{"message":"Rate limit reached. Please try again in 1s.","type":"requests","code":"rate_limit_exceeded"}}"#;
+pub(in crate::stage) const BAD_KEY: &str = r#"{"error":{"message":"Incorrect API key provided","type":"invalid_request_error","code":"invalid_api_key"}}"#;
+pub(in crate::stage) const NO_MODEL: &str = r#"{"error":{"message":"The model does not exist","type":"invalid_request_error","code":"model_not_found"}}"#;
 
 /// A provider that does as told, and counts.
 #[derive(Clone, Debug)]
@@ -156,7 +160,10 @@ struct Silent;
 
 impl Provider {
     pub(in crate::stage) fn new(act: Act) -> Self {
-        Self { act: Arc::new(Mutex::new(act)), asked: Arc::default() }
+        Self {
+            act: Arc::new(Mutex::new(act)),
+            asked: Arc::default(),
+        }
     }
 
     pub(in crate::stage) fn now_does(&self, act: Act) {
@@ -174,11 +181,16 @@ impl Provider {
         Box::pin(async move {
             match act {
                 Act::Answer => Ok(reply(ReplyBody::whole("{}"), None)),
-                Act::AnswerAs(organization) => Ok(reply(ReplyBody::whole("{}"), Some(organization))),
-                Act::Stream(facts) => Ok(reply(ReplyBody::stream(Box::pin(Silent), facts), None)),
-                Act::Fail(status, body, organization) => {
-                    Err(failure(&target.expect("an attempt has a target"), status, body, organization))
+                Act::AnswerAs(organization) => {
+                    Ok(reply(ReplyBody::whole("{}"), Some(organization)))
                 }
+                Act::Stream(facts) => Ok(reply(ReplyBody::stream(Box::pin(Silent), facts), None)),
+                Act::Fail(status, body, organization) => Err(failure(
+                    &target.expect("an attempt has a target"),
+                    status,
+                    body,
+                    organization,
+                )),
                 Act::Refuse => Err(limit::Refused {
                     target: target.expect("an attempt has a target"),
                     class: Class::RateLimitedRequests,
@@ -223,7 +235,10 @@ impl Body for Silent {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         Poll::Pending
     }
 }
@@ -236,17 +251,32 @@ pub(in crate::stage) fn ends(facts: &Facts, how: How) {
 fn reply(body: ReplyBody, organization: Option<&'static str>) -> Reply {
     let mut headers = HeaderMap::new();
     if let Some(name) = organization {
-        headers.insert(HeaderName::from_static("openai-organization"), HeaderValue::from_static(name));
+        headers.insert(
+            HeaderName::from_static("openai-organization"),
+            HeaderValue::from_static(name),
+        );
     }
-    Reply { status: StatusCode::OK, headers, body, learnt: Learnt::default(), upgrade: None }
+    Reply {
+        status: StatusCode::OK,
+        headers,
+        body,
+        learnt: Learnt::default(),
+        upgrade: None,
+    }
 }
 
 fn failure(target: &Arc<Target>, status: u16, body: &str, organization: &'static str) -> Error {
     let mut headers = HeaderMap::new();
     if !organization.is_empty() {
-        headers.insert(HeaderName::from_static("openai-organization"), HeaderValue::from_static(organization));
+        headers.insert(
+            HeaderName::from_static("openai-organization"),
+            HeaderValue::from_static(organization),
+        );
     }
-    headers.insert(HeaderName::from_static("x-request-id"), HeaderValue::from_static("req_1"));
+    headers.insert(
+        HeaderName::from_static("x-request-id"),
+        HeaderValue::from_static("req_1"),
+    );
     let evidence = Evidence {
         status,
         headers: &headers,
