@@ -1,6 +1,7 @@
 //! The stage over a hand-written inner service: clock paused, every upstream call counted.
 
 mod flights;
+mod properties;
 mod replays;
 
 use std::{
