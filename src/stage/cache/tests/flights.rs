@@ -62,21 +62,6 @@ async fn five_hundred_identical_calls_make_one_upstream_call() {
     assert_eq!(bench.store.in_flight(), 0);
 }
 
-/// A call may look into the store just before an answer lands there, and at the flights just after it has left them.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn who_comes_as_the_flight_lands_finds_it_in_the_store() {
-    for _ in 0..40 {
-        let bench = Bench::new(plain);
-        let tasks: Vec<_> = (0..200)
-            .map(|_| tokio::spawn(bench.send(call(CHAT))))
-            .collect();
-        for task in tasks {
-            assert_eq!(text(task.await.unwrap().unwrap()).await, ANSWER);
-        }
-        assert_eq!(bench.calls(), 1);
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_hangs_up_is_not_missed() {
     let bench = Bench::new(|_| slow(|| Ok(whole(ANSWER))));

@@ -452,3 +452,21 @@ async fn a_broken_stream_is_not_kept() {
     assert_eq!(bench.get(call(CHAT_STREAM)).await.0, CacheStatus::Miss);
     assert_eq!(bench.get(call(CHAT_STREAM)).await.0, CacheStatus::Hit);
 }
+
+/// Broken after the commit point: dispatch ends it with an error event, and the framing is sound.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_ends_with_an_error_event_is_not_kept() {
+    let bench = Bench::new(|_| {
+        let facts = Arc::new(Facts::default());
+        facts.set(End {
+            how: How::Broken(Class::StreamError),
+            usage: None,
+        });
+        let body = http_body_util::Full::new(Bytes::from_static(b"data: {\"error\":{}}\n\n"));
+        let mut reply = events();
+        reply.body = ReplyBody::stream(Box::pin(body.map_err(|never| match never {})), facts);
+        now(Ok(reply))
+    });
+    bench.get(call(CHAT_STREAM)).await;
+    assert_eq!(bench.get(call(CHAT_STREAM)).await.0, CacheStatus::Miss);
+}
