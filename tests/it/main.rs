@@ -5,12 +5,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is meant")]
 
 mod broken_streams;
+mod caching;
 mod fidelity;
 mod hangup;
+mod ingress;
 mod keys;
 mod money;
 mod outage;
 mod patience;
+mod process;
+mod reload;
 mod sharing;
 mod support;
 mod unseen;
