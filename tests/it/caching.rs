@@ -20,15 +20,35 @@ async fn the_second_identical_call_is_a_hit_and_says_so() {
         let weir = Weir::over(&first.base_url(), IDENTICAL);
         let miss = chat("hi", false).send(weir.addr).await;
         assert_eq!((miss.status, word(&miss)), (200, "miss"));
-        assert!(miss.header("cache-status").starts_with("weir; fwd="), "{}", miss.header("cache-status"));
+        assert!(
+            miss.header("cache-status").starts_with("weir; fwd="),
+            "{}",
+            miss.header("cache-status")
+        );
         let hit = chat("hi", false).send(weir.addr).await;
-        assert_eq!((hit.status, word(&hit), &hit.body), (200, "hit", &miss.body));
-        assert!(hit.header("cache-status").starts_with("weir; hit"), "{}", hit.header("cache-status"));
+        assert_eq!(
+            (hit.status, word(&hit), &hit.body),
+            (200, "hit", &miss.body)
+        );
+        assert!(
+            hit.header("cache-status").starts_with("weir; hit"),
+            "{}",
+            hit.header("cache-status")
+        );
         assert!(hit.header("age").parse::<u64>().unwrap() <= 5);
-        assert_eq!((hit.header("x-weir-attempts"), hit.header("x-weir-upstream")), ("0", "first"));
-        assert_ne!(hit.header("x-weir-request-id"), miss.header("x-weir-request-id"));
+        assert_eq!(
+            (hit.header("x-weir-attempts"), hit.header("x-weir-upstream")),
+            ("0", "first")
+        );
+        assert_ne!(
+            hit.header("x-weir-request-id"),
+            miss.header("x-weir-request-id")
+        );
         assert_eq!(first.control().stats().requests, 1);
-        assert_eq!(weir.metric("weir_cache_requests_total", &["result=\"hit\""]), 1.0);
+        assert_eq!(
+            weir.metric("weir_cache_requests_total", &["result=\"hit\""]),
+            1.0
+        );
     })
     .await;
 }
@@ -39,10 +59,26 @@ async fn by_default_only_what_is_deterministic_is_stored() {
         let first = sim().await;
         let weir = Weir::over(&first.base_url(), "[cache]\n");
         let cases = [
-            (r#"{"model":"gpt-4o","messages":[{"role":"user","content":"x"}]}"#, "/v1/chat/completions", "bypass"),
-            (r#"{"model":"gpt-4o","temperature":0,"messages":[{"role":"user","content":"x"}]}"#, "/v1/chat/completions", "hit"),
-            (r#"{"model":"gpt-4o","seed":7,"messages":[{"role":"user","content":"x"}]}"#, "/v1/chat/completions", "hit"),
-            (r#"{"model":"text-embedding-3-small","input":"x"}"#, "/v1/embeddings", "hit"),
+            (
+                r#"{"model":"gpt-4o","messages":[{"role":"user","content":"x"}]}"#,
+                "/v1/chat/completions",
+                "bypass",
+            ),
+            (
+                r#"{"model":"gpt-4o","temperature":0,"messages":[{"role":"user","content":"x"}]}"#,
+                "/v1/chat/completions",
+                "hit",
+            ),
+            (
+                r#"{"model":"gpt-4o","seed":7,"messages":[{"role":"user","content":"x"}]}"#,
+                "/v1/chat/completions",
+                "hit",
+            ),
+            (
+                r#"{"model":"text-embedding-3-small","input":"x"}"#,
+                "/v1/embeddings",
+                "hit",
+            ),
             (r#"{"input":"x"}"#, "/v1/moderations", "hit"),
         ];
         for (body, path, expected) in cases {
@@ -90,9 +126,15 @@ async fn one_callers_answer_is_not_anothers() {
         assert_eq!(word(&keyed("sk-b").send(weir.addr).await), "miss");
         assert_eq!(word(&keyed("sk-a").send(weir.addr).await), "hit");
         // The account behind the key is part of who asks.
-        let project = keyed("sk-a").header("openai-project", "proj_other").send(weir.addr).await;
+        let project = keyed("sk-a")
+            .header("openai-project", "proj_other")
+            .send(weir.addr)
+            .await;
         assert_ne!(word(&project), "hit");
-        let shared = Weir::passing(&first.base_url(), "[cache]\npolicy = \"identical\"\nscope = \"shared\"\n");
+        let shared = Weir::passing(
+            &first.base_url(),
+            "[cache]\npolicy = \"identical\"\nscope = \"shared\"\n",
+        );
         assert_eq!(word(&keyed("sk-a").send(shared.addr).await), "miss");
         assert_eq!(word(&keyed("sk-b").send(shared.addr).await), "hit");
     })
@@ -105,25 +147,68 @@ async fn request_directives_are_obeyed() {
         let first = sim().await;
         let weir = Weir::over(&first.base_url(), IDENTICAL);
         let with = |name: &str, value: &str| chat("hi", false).header(name, value);
-        let answer = with("cache-control", "only-if-cached").send(weir.addr).await;
+        let answer = with("cache-control", "only-if-cached")
+            .send(weir.addr)
+            .await;
         assert_eq!((answer.status, answer.code().as_str()), (504, "not_cached"));
-        assert_eq!(word(&with("cache-control", "no-store").send(weir.addr).await), "bypass");
-        assert_eq!(word(&with("x-weir-cache", "off").send(weir.addr).await), "bypass");
-        assert_eq!(word(&chat("hi", false).send(weir.addr).await), "miss", "nothing was stored");
-        assert_eq!(word(&with("cache-control", "only-if-cached").send(weir.addr).await), "hit");
+        assert_eq!(
+            word(&with("cache-control", "no-store").send(weir.addr).await),
+            "bypass"
+        );
+        assert_eq!(
+            word(&with("x-weir-cache", "off").send(weir.addr).await),
+            "bypass"
+        );
+        assert_eq!(
+            word(&chat("hi", false).send(weir.addr).await),
+            "miss",
+            "nothing was stored"
+        );
+        assert_eq!(
+            word(
+                &with("cache-control", "only-if-cached")
+                    .send(weir.addr)
+                    .await
+            ),
+            "hit"
+        );
         let before = first.control().stats().requests;
-        for (name, value) in [("cache-control", "no-cache"), ("cache-control", "max-age=0"), ("x-weir-cache", "refresh")] {
-            assert_ne!(word(&with(name, value).send(weir.addr).await), "hit", "{value}");
+        for (name, value) in [
+            ("cache-control", "no-cache"),
+            ("cache-control", "max-age=0"),
+            ("x-weir-cache", "refresh"),
+        ] {
+            assert_ne!(
+                word(&with(name, value).send(weir.addr).await),
+                "hit",
+                "{value}"
+            );
         }
         assert_eq!(first.control().stats().requests, before + 3);
         assert_eq!(word(&chat("hi", false).send(weir.addr).await), "hit");
-        assert_eq!(word(&with("cache-control", "min-fresh=7200").send(weir.addr).await), "miss");
+        assert_eq!(
+            word(
+                &with("cache-control", "min-fresh=7200")
+                    .send(weir.addr)
+                    .await
+            ),
+            "miss"
+        );
 
         let weir = Weir::over(&first.base_url(), "[cache]\n");
-        assert_eq!(word(&with("x-weir-cache", "on").send(weir.addr).await), "miss");
-        assert_eq!(word(&with("x-weir-cache", "on").send(weir.addr).await), "hit");
+        assert_eq!(
+            word(&with("x-weir-cache", "on").send(weir.addr).await),
+            "miss"
+        );
+        assert_eq!(
+            word(&with("x-weir-cache", "on").send(weir.addr).await),
+            "hit"
+        );
         let answer = with("x-weir-cache", "perhaps").send(weir.addr).await;
-        assert_eq!((answer.status, answer.json()["error"]["type"].as_str()), (400, Some("weir_error")));
+        assert_eq!(
+            (answer.status, answer.json()["error"]["type"].as_str()),
+            (400, Some("weir_error"))
+        );
     })
     .await;
 }
@@ -158,7 +243,10 @@ async fn failures_and_broken_answers_are_not_stored() {
         let first = sim().await;
         let weir = Weir::over(&first.base_url(), SHORT);
         let cut = || chat("cut [sim:tokens=20]", true);
-        first.control().inject(Fault::of(weir::sim::Kind::Cut).after_events(6).times(1)).unwrap();
+        first
+            .control()
+            .inject(Fault::of(weir::sim::Kind::Cut).after_events(6).times(1))
+            .unwrap();
         assert!(!cut().send(weir.addr).await.looks_complete());
         let answer = cut().send(weir.addr).await;
         assert_eq!((word(&answer), answer.looks_complete()), ("miss", true));
@@ -172,12 +260,26 @@ async fn failures_and_broken_answers_are_not_stored() {
 
 /// The text of a chat answer, whole or streamed.
 fn words(answer: &Answer) -> String {
-    if !answer.header("content-type").starts_with("text/event-stream") {
-        return answer.json()["choices"][0]["message"]["content"].as_str().unwrap_or_default().to_owned();
+    if !answer
+        .header("content-type")
+        .starts_with("text/event-stream")
+    {
+        return answer.json()["choices"][0]["message"]["content"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
     }
     let events = answer.events();
-    let parsed = events.iter().filter_map(|event| serde_json::from_str::<serde_json::Value>(event).ok());
-    parsed.filter_map(|event| event["choices"][0]["delta"]["content"].as_str().map(str::to_owned)).collect()
+    let parsed = events
+        .iter()
+        .filter_map(|event| serde_json::from_str::<serde_json::Value>(event).ok());
+    parsed
+        .filter_map(|event| {
+            event["choices"][0]["delta"]["content"]
+                .as_str()
+                .map(str::to_owned)
+        })
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -187,7 +289,11 @@ async fn one_entry_serves_stream_and_plain_asks() {
         let weir = Weir::over(&first.base_url(), IDENTICAL);
         for stream_first in [false, true] {
             let ask = |stream: bool| -> Ask {
-                let body = serde_json::json!({"model": "gpt-4o", "stream": stream, "messages": [{"role": "user", "content": format!("{stream_first} [sim:tokens=12]")}]});
+                let mut body = serde_json::json!({"model": "gpt-4o", "stream": stream, "messages": [{"role": "user", "content": format!("{stream_first} [sim:tokens=12]")}]});
+                if stream {
+                    // A stream that tells no usage cannot become a whole answer, which tells it.
+                    body["stream_options"] = serde_json::json!({"include_usage": true});
+                }
                 post("/v1/chat/completions", body.to_string())
             };
             let stored = ask(stream_first).send(weir.addr).await;
@@ -201,6 +307,7 @@ async fn one_entry_serves_stream_and_plain_asks() {
                 assert!(other.looks_complete(), "{}", other.text());
             } else {
                 assert_eq!(other.json()["choices"][0]["finish_reason"], "stop");
+                assert!(other.json()["usage"]["total_tokens"].as_u64().is_some_and(|tokens| tokens > 0));
             }
         }
         assert_eq!(first.control().stats().requests, 2);
@@ -236,10 +343,16 @@ async fn a_caller_of_a_shared_call_keeps_its_own_deadline() {
         let impatient = slow.clone().header("x-weir-timeout", "500ms");
         // The leader is the impatient one; who joins it waits on.
         let leader = tokio::spawn(async move { impatient.send(addr).await });
-        eventually("the call is under way", || first.control().stats().in_flight == 1).await;
+        eventually("the call is under way", || {
+            first.control().stats().in_flight == 1
+        })
+        .await;
         let follower = tokio::spawn(async move { patient.send(addr).await });
         let answer = leader.await.unwrap();
-        assert_eq!((answer.status, answer.code().as_str()), (504, "deadline_exceeded"));
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (504, "deadline_exceeded")
+        );
         let answer = follower.await.unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(first.control().stats().requests, 1);

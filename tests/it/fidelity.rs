@@ -26,13 +26,19 @@ async fn requests_reach_the_provider_byte_for_byte() {
         let upstream = Upstream::saying(json(200, "", CHAT)).await;
         let weir = Weir::passing(&upstream.base_url(), "");
         for (index, body) in odd_bodies().into_iter().enumerate() {
-            let answer = post("/v1/chat/completions?api-version=1&x=%20y", body.clone()).header("openai-beta", "x=1").send(weir.addr).await;
+            let answer = post("/v1/chat/completions?api-version=1&x=%20y", body.clone())
+                .header("openai-beta", "x=1")
+                .send(weir.addr)
+                .await;
             assert_eq!(answer.status, 200, "body {index}: {}", answer.text());
             let seen = upstream.seen().pop().unwrap();
             assert!(seen.body == body.as_bytes(), "body {index} came changed");
             assert_eq!(seen.path(), "/v1/chat/completions?api-version=1&x=%20y");
             assert_eq!(seen.header("openai-beta"), Some("x=1"));
-            assert_eq!(seen.header("content-length"), Some(&*body.len().to_string()));
+            assert_eq!(
+                seen.header("content-length"),
+                Some(&*body.len().to_string())
+            );
         }
     })
     .await;
@@ -144,18 +150,32 @@ async fn a_fallbacks_model_is_spliced_in_and_nothing_else_changes() {
             crate::support::gateway::upstream("first", &upstream.base_url(), "")
         ));
         for body in odd_bodies() {
-            let answer = post("/v1/chat/completions", body.clone()).send(weir.addr).await;
+            let answer = post("/v1/chat/completions", body.clone())
+                .send(weir.addr)
+                .await;
             assert_eq!(answer.status, 200);
             // Of equal keys all are replaced: which one a provider reads is not for us to know.
-            let first = if body.contains("gpt-3.5") { "\"gpt-3.5\"" } else { "\"gpt-4o\"" };
+            let first = if body.contains("gpt-3.5") {
+                "\"gpt-3.5\""
+            } else {
+                "\"gpt-4o\""
+            };
             let mut expected = body.clone();
             for old in [first, "\"gpt-4o\""] {
-                let Some(at) = expected.rfind(old) else { continue };
+                let Some(at) = expected.rfind(old) else {
+                    continue;
+                };
                 expected.replace_range(at..at + old.len(), "\"other/model-\u{e9}\"");
             }
             let seen = upstream.seen().pop().unwrap();
-            let start = |text: &[u8]| String::from_utf8_lossy(&text[..text.len().min(300)]).into_owned();
-            assert!(seen.body == expected.as_bytes(), "{}\n{}", start(&seen.body), start(expected.as_bytes()));
+            let start =
+                |text: &[u8]| String::from_utf8_lossy(&text[..text.len().min(300)]).into_owned();
+            assert!(
+                seen.body == expected.as_bytes(),
+                "{}\n{}",
+                start(&seen.body),
+                start(expected.as_bytes())
+            );
         }
     })
     .await;
@@ -258,15 +278,34 @@ async fn a_compressed_request_is_decoded_and_one_of_an_unknown_kind_refused() {
             ("zstd", packed(ZstdEncoder::new(body.as_bytes())).await),
         ];
         for (encoding, bytes) in kinds {
-            let answer = post("/v1/chat/completions", bytes).header("content-encoding", encoding).send(weir.addr).await;
+            let answer = post("/v1/chat/completions", bytes)
+                .header("content-encoding", encoding)
+                .send(weir.addr)
+                .await;
             assert_eq!(answer.status, 200, "{encoding}: {}", answer.text());
             let seen = upstream.seen().pop().unwrap();
-            assert_eq!((seen.body, seen.headers.iter().any(|(n, _)| n == "content-encoding")), (body.into(), false), "{encoding}");
+            assert_eq!(
+                (
+                    seen.body,
+                    seen.headers.iter().any(|(n, _)| n == "content-encoding")
+                ),
+                (body.into(), false),
+                "{encoding}"
+            );
         }
         let asked = upstream.seen().len();
-        let answer = post("/v1/chat/completions", body).header("content-encoding", "lzma").send(weir.addr).await;
-        assert_eq!((answer.status, answer.json()["error"]["type"].as_str()), (415, Some("weir_error")));
-        let answer = post("/v1/chat/completions", "no gzip").header("content-encoding", "gzip").send(weir.addr).await;
+        let answer = post("/v1/chat/completions", body)
+            .header("content-encoding", "lzma")
+            .send(weir.addr)
+            .await;
+        assert_eq!(
+            (answer.status, answer.json()["error"]["type"].as_str()),
+            (415, Some("weir_error"))
+        );
+        let answer = post("/v1/chat/completions", "no gzip")
+            .header("content-encoding", "gzip")
+            .send(weir.addr)
+            .await;
         assert!(matches!(answer.status, 400 | 415), "{}", answer.status);
         assert_eq!(upstream.seen().len(), asked);
     })
@@ -276,7 +315,14 @@ async fn a_compressed_request_is_decoded_and_one_of_an_unknown_kind_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_reaches_the_caller_when_it_is_sent_and_not_later() {
     in_time(async {
-        let upstream = Upstream::start(|_, _| vec![Step::Send(sse_chunked()), Step::Send(chunk(&content("now"))), Step::Hang]).await;
+        let upstream = Upstream::start(|_, _| {
+            vec![
+                Step::Send(sse_chunked()),
+                Step::Send(chunk(&content("now"))),
+                Step::Hang,
+            ]
+        })
+        .await;
         let weir = Weir::over(&upstream.base_url(), "");
         let mut live = chat("hi", true).live(weir.addr).await.unwrap();
         assert_eq!(live.next().await.unwrap().unwrap(), content("now"));

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use weir::{config::hash_key, sim::{Fault, Kind}};
+use weir::{
+    config::hash_key,
+    sim::{Fault, Kind},
+};
 
 use crate::support::{Weir, chat, eventually, gateway::upstream, in_time, post, sim};
 
@@ -59,9 +62,15 @@ async fn a_caller_who_leaves_before_the_head_ends_the_upstream_call() {
         for stream in [false, true] {
             let addr = weir.addr;
             let call = tokio::spawn(async move { chat("hi", stream).send(addr).await });
-            eventually("the call is under way", || first.control().stats().in_flight == 1).await;
+            eventually("the call is under way", || {
+                first.control().stats().in_flight == 1
+            })
+            .await;
             call.abort();
-            eventually("it has ended upstream", || first.control().stats().in_flight == 0).await;
+            eventually("it has ended upstream", || {
+                first.control().stats().in_flight == 0
+            })
+            .await;
             eventually("and here", || weir.inflight() == 0).await;
         }
     })
@@ -76,7 +85,10 @@ async fn a_caller_who_leaves_during_a_backoff_is_not_called_for() {
         let weir = Weir::over(&first.base_url(), "[retry]\nbase = \"700ms\"\n");
         let addr = weir.addr;
         let call = tokio::spawn(async move { chat("hi", false).send(addr).await });
-        eventually("the first attempt has failed", || first.control().stats().by_status.contains_key(&500)).await;
+        eventually("the first attempt has failed", || {
+            first.control().stats().by_status.contains_key(&500)
+        })
+        .await;
         call.abort();
         eventually("nothing runs", || weir.inflight() == 0).await;
         tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -93,17 +105,30 @@ async fn stopping_during_fifty_streams_loses_none_of_them() {
         let addr = weir.addr;
         let mut streams = Vec::new();
         for index in 0..50 {
-            let mut live = chat(&format!("stream {index} [sim:tokens=40][sim:event-ms=25]"), true).live(addr).await.unwrap();
+            let mut live = chat(
+                &format!("stream {index} [sim:tokens=40][sim:event-ms=25]"),
+                true,
+            )
+            .live(addr)
+            .await
+            .unwrap();
             assert!(live.next().await.unwrap().is_ok());
             streams.push(live);
         }
         let stopping = tokio::spawn(weir.stop(Duration::from_secs(20)));
         for live in streams {
             let answer = live.whole().await;
-            assert!(!answer.broken && answer.text().ends_with("data: [DONE]\n\n"), "{}", answer.text());
+            assert!(
+                !answer.broken && answer.text().ends_with("data: [DONE]\n\n"),
+                "{}",
+                answer.text()
+            );
         }
         assert!(stopping.await.unwrap(), "all was finished");
-        assert!(tokio::net::TcpStream::connect(addr).await.is_err(), "nobody listens any more");
+        assert!(
+            tokio::net::TcpStream::connect(addr).await.is_err(),
+            "nobody listens any more"
+        );
     })
     .await;
 }
@@ -115,11 +140,28 @@ async fn stopping_does_not_wait_for_ever() {
         first.control().inject(Fault::of(Kind::Hang)).unwrap();
         let weir = Weir::over(&first.base_url(), "");
         let addr = weir.addr;
-        let call = tokio::spawn(async move { post("/v1/embeddings", r#"{"model":"text-embedding-3-small","input":"x"}"#).live(addr).await.is_err() });
-        eventually("the call is under way", || first.control().stats().in_flight == 1).await;
-        assert!(!weir.stop(Duration::from_millis(300)).await, "it says that a call was cut");
+        let call = tokio::spawn(async move {
+            post(
+                "/v1/embeddings",
+                r#"{"model":"text-embedding-3-small","input":"x"}"#,
+            )
+            .live(addr)
+            .await
+            .is_err()
+        });
+        eventually("the call is under way", || {
+            first.control().stats().in_flight == 1
+        })
+        .await;
+        assert!(
+            !weir.stop(Duration::from_millis(300)).await,
+            "it says that a call was cut"
+        );
         assert!(call.await.unwrap());
-        eventually("the upstream call has ended", || first.control().stats().in_flight == 0).await;
+        eventually("the upstream call has ended", || {
+            first.control().stats().in_flight == 0
+        })
+        .await;
     })
     .await;
 }

@@ -20,7 +20,10 @@ async fn health_is_answered_without_a_key_and_without_an_upstream() {
     in_time(async {
         let weir = Weir::over("http://127.0.0.1:9/v1", "");
         let answer = get("/healthz").send(weir.addr).await;
-        assert_eq!((answer.status, answer.json()["status"].as_str()), (200, Some("ok")));
+        assert_eq!(
+            (answer.status, answer.json()["status"].as_str()),
+            (200, Some("ok"))
+        );
     })
     .await;
 }
@@ -31,7 +34,11 @@ async fn what_is_not_the_api_is_404_in_openais_shape() {
         let weir = Weir::over("http://127.0.0.1:9/v1", "");
         for path in ["/", "/favicon.ico", "/v2/chat/completions", "/metrics"] {
             let answer = get(path).send(weir.addr).await;
-            assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{path}");
+            assert_eq!(
+                (answer.status, answer.code().as_str()),
+                (404, "not_found"),
+                "{path}"
+            );
             let error = &answer.json()["error"];
             assert_eq!(error["type"], "weir_error");
             assert!(error["message"].is_string() && error.get("param").is_some());
@@ -50,7 +57,10 @@ async fn the_version_in_the_path_is_optional_and_the_upstreams_prefix_its_own() 
         for path in ["/v1/chat/completions", "/chat/completions"] {
             let body = r#"{"model":"gpt-4o","messages":[]}"#;
             assert_eq!(post(path, body).send(weir.addr).await.status, 200);
-            assert_eq!(upstream.seen().pop().unwrap().path(), "/deep/prefix/v1beta/chat/completions");
+            assert_eq!(
+                upstream.seen().pop().unwrap().path(),
+                "/deep/prefix/v1beta/chat/completions"
+            );
         }
     })
     .await;
@@ -115,8 +125,14 @@ async fn a_body_beyond_the_bound_is_413_whether_its_length_is_told_or_not() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_beyond_the_bound_is_431() {
     in_time(async {
-        let weir = Weir::over("http://127.0.0.1:9/v1", "[server]\nworkers = 1\nmax_header_bytes = \"8KiB\"\n");
-        let request = format!("GET /v1/models HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "y".repeat(20_000));
+        let weir = Weir::over(
+            "http://127.0.0.1:9/v1",
+            "[server]\nworkers = 1\nmax_header_bytes = \"8KiB\"\n",
+        );
+        let request = format!(
+            "GET /v1/models HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n",
+            "y".repeat(20_000)
+        );
         let answer = client::raw(weir.addr, request.as_bytes(), Duration::from_secs(2)).await;
         assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     })
@@ -168,8 +184,12 @@ async fn a_connection_serves_one_call_after_another() {
         let upstream = Upstream::saying(json(200, "", CHAT)).await;
         let weir = Weir::over(&upstream.base_url(), "");
         let body = r#"{"model":"gpt-4o","messages":[]}"#;
-        let one = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        let answers = client::raw(weir.addr, one.repeat(3).as_bytes(), Duration::from_secs(1)).await;
+        let one = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answers =
+            client::raw(weir.addr, one.repeat(3).as_bytes(), Duration::from_secs(1)).await;
         assert_eq!(answers.matches("HTTP/1.1 200").count(), 3, "{answers}");
         assert_eq!(upstream.seen().len(), 3);
     })
@@ -284,12 +304,24 @@ async fn a_refused_upgrade_is_an_answer_like_any_other() {
 async fn a_full_gateway_says_so_and_wants_the_caller_back() {
     in_time(async {
         let upstream = Upstream::start(|_, _| vec![Step::Hang]).await;
-        let weir = Weir::over(&upstream.base_url(), "[server]\nworkers = 2\nmax_inflight = 2\n");
+        let weir = Weir::over(
+            &upstream.base_url(),
+            "[server]\nworkers = 2\nmax_inflight = 2\n",
+        );
         let addr = weir.addr;
-        let held: Vec<_> = (0..2).map(|_| tokio::spawn(async move { chat("hi", false).live(addr).await.is_ok() })).collect();
+        let held: Vec<_> = (0..2)
+            .map(|_| tokio::spawn(async move { chat("hi", false).live(addr).await.is_ok() }))
+            .collect();
         eventually("two are in", || upstream.seen().len() == 2).await;
         let answer = chat("hi", false).send(addr).await;
-        assert_eq!((answer.status, answer.header("x-should-retry"), answer.header("retry-after")), (503, "true", "1"));
+        assert_eq!(
+            (
+                answer.status,
+                answer.header("x-should-retry"),
+                answer.header("retry-after")
+            ),
+            (503, "true", "1")
+        );
         for call in held {
             call.abort();
         }
@@ -305,8 +337,16 @@ async fn a_model_without_a_route_is_openais_404() {
             "{}[[route]]\nmodels = [\"gpt-4o\", \"gpt-4o-*\"]\ntargets = [\"first\"]\n",
             crate::support::gateway::upstream("first", "http://127.0.0.1:9/v1", "")
         ));
-        let answer = post("/v1/chat/completions", r#"{"model":"gpt-4p","messages":[]}"#).send(weir.addr).await;
-        assert_eq!((answer.status, answer.code().as_str()), (404, "model_not_found"));
+        let answer = post(
+            "/v1/chat/completions",
+            r#"{"model":"gpt-4p","messages":[]}"#,
+        )
+        .send(weir.addr)
+        .await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (404, "model_not_found")
+        );
         assert!(answer.text().contains("gpt-4o"), "{}", answer.text());
     })
     .await;

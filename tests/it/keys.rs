@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use weir::{
-    config::hash_key,
-    sim::Fault,
-};
+use weir::{config::hash_key, sim::Fault};
 
 use crate::support::{
-    FIRST_KEY, SECOND_KEY, Step, Upstream, Weir, chat, client, gateway::upstream, get, in_time, named,
+    FIRST_KEY, SECOND_KEY, Step, Upstream, Weir, chat, client,
+    gateway::upstream,
+    get, in_time, named,
     upstream::{CHAT, json},
 };
 
@@ -23,17 +22,36 @@ const ROUTE: &str = "[[route]]\nmodels = [\"*\"]\ntargets = [\"first\"]\n";
 async fn an_unknown_key_is_refused_before_any_upstream() {
     in_time(async {
         let first = Upstream::saying(json(200, "", CHAT)).await;
-        let weir = Weir::start(&format!("{}{ROUTE}{}", upstream("first", &first.base_url(), ""), app("shop", "wk-shop", "")));
-        for key in ["Bearer wk-else", "Bearer ", "Bearer wk-shop2", "Basic d2stc2hvcA=="] {
-            let answer = chat("hi", false).header("authorization", key).send(weir.addr).await;
-            assert_eq!((answer.status, answer.code().as_str()), (401, "invalid_api_key"), "{key}");
+        let weir = Weir::start(&format!(
+            "{}{ROUTE}{}",
+            upstream("first", &first.base_url(), ""),
+            app("shop", "wk-shop", "")
+        ));
+        for key in [
+            "Bearer wk-else",
+            "Bearer ",
+            "Bearer wk-shop2",
+            "Basic d2stc2hvcA==",
+        ] {
+            let answer = chat("hi", false)
+                .header("authorization", key)
+                .send(weir.addr)
+                .await;
+            assert_eq!(
+                (answer.status, answer.code().as_str()),
+                (401, "invalid_api_key"),
+                "{key}"
+            );
             assert_eq!(answer.json()["error"]["type"], "weir_error");
             assert!(!answer.text().contains("wk-else"));
         }
         let answer = get("/v1/models").send(weir.addr).await;
         assert_eq!(answer.status, 401);
         assert_eq!(first.connections(), 0);
-        let answer = chat("hi", false).header("authorization", "bearer  wk-shop").send(weir.addr).await;
+        let answer = chat("hi", false)
+            .header("authorization", "bearer  wk-shop")
+            .send(weir.addr)
+            .await;
         assert_eq!(answer.status, 200);
         assert!(weir.metric("weir_requests_total", &["app=\"shop\""]) >= 1.0);
     })

@@ -2,8 +2,12 @@
 //!
 //! A module per behaviour; every test is parallel, waits for conditions and ends in time.
 
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is meant")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that panics has failed, which is what is meant"
+)]
 
+mod allowances;
 mod broken_streams;
 mod caching;
 mod fidelity;

@@ -15,10 +15,19 @@ async fn a_reload_is_for_new_calls_and_breaks_none_of_the_old() {
     in_time(async {
         let (first, second) = (named("first").await, named("second").await);
         let route = "[[route]]\nmodels = [\"*\"]\ntargets = [\"first\"]\n";
-        let weir = Weir::start(&format!("{}{route}", upstream("first", &first.base_url(), "")));
-        let mut old = chat("long [sim:tokens=40][sim:event-ms=30]", true).live(weir.addr).await.unwrap();
+        let weir = Weir::start(&format!(
+            "{}{route}",
+            upstream("first", &first.base_url(), "")
+        ));
+        let mut old = chat("long [sim:tokens=40][sim:event-ms=30]", true)
+            .live(weir.addr)
+            .await
+            .unwrap();
         old.next().await.unwrap().unwrap();
-        let fixed = weir.gateway().reload(config(&format!("{}{route}[server]\nworkers = 5\n", upstream("first", &second.base_url(), ""))));
+        let fixed = weir.gateway().reload(config(&format!(
+            "{}{route}[server]\nworkers = 5\n",
+            upstream("first", &second.base_url(), "")
+        )));
         assert_eq!(fixed, ["server.workers"]);
         let until = tokio::time::Instant::now() + Duration::from_secs(5);
         loop {
@@ -27,7 +36,10 @@ async fn a_reload_is_for_new_calls_and_breaks_none_of_the_old() {
             if answer.header("x-sim-name") == "second" {
                 break;
             }
-            assert!(tokio::time::Instant::now() < until, "the new configuration is not in force");
+            assert!(
+                tokio::time::Instant::now() < until,
+                "the new configuration is not in force"
+            );
         }
         let answer = old.whole().await;
         assert!(!answer.broken && answer.text().ends_with("data: [DONE]\n\n"));
@@ -39,7 +51,10 @@ async fn a_reload_is_for_new_calls_and_breaks_none_of_the_old() {
 async fn traffic_during_many_reloads_sees_none_of_them() {
     in_time(async {
         let first = sim().await;
-        let text = format!("{}[[route]]\nmodels = [\"*\"]\ntargets = [\"first\"]\n", upstream("first", &first.base_url(), ""));
+        let text = format!(
+            "{}[[route]]\nmodels = [\"*\"]\ntargets = [\"first\"]\n",
+            upstream("first", &first.base_url(), "")
+        );
         let weir = Weir::start(&text);
         let addr = weir.addr;
         let callers: Vec<_> = (0..8)
@@ -107,12 +122,26 @@ async fn the_metrics_of_the_contract_are_there_with_their_labels() {
 async fn labels_come_from_closed_sets() {
     in_time(async {
         let first = sim().await;
-        let weir = Weir::start(&format!("{}[[route]]\nmodels = [\"gpt-4o\"]\ntargets = [\"first\"]\n", upstream("first", &first.base_url(), "")));
+        let weir = Weir::start(&format!(
+            "{}[[route]]\nmodels = [\"gpt-4o\"]\ntargets = [\"first\"]\n",
+            upstream("first", &first.base_url(), "")
+        ));
         for model in ["made-up-by-a-client", "another\\\"}\\n"] {
-            post("/v1/chat/completions", format!(r#"{{"model":"{model}","messages":[]}}"#)).send(weir.addr).await;
+            post(
+                "/v1/chat/completions",
+                format!(r#"{{"model":"{model}","messages":[]}}"#),
+            )
+            .send(weir.addr)
+            .await;
         }
         assert!(!weir.metrics().contains("made-up-by-a-client"));
-        assert_eq!(weir.metric("weir_requests_total", &["model=\"other\"", "outcome=\"client_error\""]), 2.0);
+        assert_eq!(
+            weir.metric(
+                "weir_requests_total",
+                &["model=\"other\"", "outcome=\"client_error\""]
+            ),
+            2.0
+        );
     })
     .await;
 }

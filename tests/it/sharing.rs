@@ -23,7 +23,9 @@ async fn five_hundred_identical_calls_make_one_upstream_call() {
         for call in calls {
             let answer = call.await.unwrap();
             assert_eq!(answer.status, 200);
-            *words.entry(answer.header("x-weir-cache").to_owned()).or_insert(0) += 1;
+            *words
+                .entry(answer.header("x-weir-cache").to_owned())
+                .or_insert(0) += 1;
             bodies.insert(answer.body);
         }
         assert_eq!(first.control().stats().requests, 1);
@@ -84,11 +86,17 @@ async fn when_all_who_share_a_call_have_left_it_ends_upstream() {
                 tokio::spawn(async move { chat("same", false).send(addr).await })
             })
             .collect();
-        eventually("the call is under way", || first.control().stats().in_flight == 1 && weir.inflight() == 5).await;
+        eventually("the call is under way", || {
+            first.control().stats().in_flight == 1 && weir.inflight() == 5
+        })
+        .await;
         for call in calls {
             call.abort();
         }
-        eventually("nothing runs upstream", || first.control().stats().in_flight == 0).await;
+        eventually("nothing runs upstream", || {
+            first.control().stats().in_flight == 0
+        })
+        .await;
         eventually("nothing runs here", || weir.inflight() == 0).await;
     })
     .await;

@@ -15,7 +15,12 @@ const CALM: &str = "[breaker]\nconsecutive = 1000\nmin_calls = 100000\n";
 async fn a_stream_that_fails_before_its_first_content_is_answered_by_the_next_target() {
     in_time(async {
         let (first, second) = (named("first").await, named("second").await);
-        let weir = Weir::over_two_with(&first.base_url(), &second.base_url(), "first_token_timeout = \"500ms\"", CALM);
+        let weir = Weir::over_two_with(
+            &first.base_url(),
+            &second.base_url(),
+            "first_token_timeout = \"500ms\"",
+            CALM,
+        );
         let faults = [
             Fault::status(503),
             Fault::status(500),
@@ -23,7 +28,10 @@ async fn a_stream_that_fails_before_its_first_content_is_answered_by_the_next_ta
             Fault::of(Kind::ErrorEvent).after_events(1),
             Fault::of(Kind::EmptyStream),
             Fault::of(Kind::RoleOnly),
-            Fault { gap: Some(Duration::from_millis(50).into()), ..Fault::of(Kind::CommentsOnly) },
+            Fault {
+                gap: Some(Duration::from_millis(50).into()),
+                ..Fault::of(Kind::CommentsOnly)
+            },
             Fault::of(Kind::Html200),
             Fault::of(Kind::Html),
             Fault::of(Kind::Empty),
@@ -39,7 +47,10 @@ async fn a_stream_that_fails_before_its_first_content_is_answered_by_the_next_ta
                 first.control().clear();
                 first.control().inject(fault.clone()).unwrap();
                 let ask = if responses {
-                    post("/v1/responses", r#"{"model":"gpt-4o","stream":true,"input":"hi [sim:tokens=6]"}"#)
+                    post(
+                        "/v1/responses",
+                        r#"{"model":"gpt-4o","stream":true,"input":"hi [sim:tokens=6]"}"#,
+                    )
                 } else {
                     chat("hi [sim:tokens=6]", true)
                 };
@@ -47,9 +58,16 @@ async fn a_stream_that_fails_before_its_first_content_is_answered_by_the_next_ta
                 assert_eq!(answer.status, 200, "{fault:?}: {}", answer.text());
                 assert_eq!(answer.header("x-sim-name"), "second", "{fault:?}");
                 assert_eq!(answer.header("x-weir-upstream"), "second", "{fault:?}");
-                assert!(answer.looks_complete() && answer.stream_error().is_none(), "{fault:?}: {}", answer.text());
+                assert!(
+                    answer.looks_complete() && answer.stream_error().is_none(),
+                    "{fault:?}: {}",
+                    answer.text()
+                );
                 let direct = ask.send(second.addr()).await;
-                assert_eq!(answer.body, direct.body, "{fault:?}: nothing of the first is left in it");
+                assert_eq!(
+                    answer.body, direct.body,
+                    "{fault:?}: nothing of the first is left in it"
+                );
             }
         }
     })
@@ -117,12 +135,18 @@ async fn when_all_fail_before_the_first_content_the_caller_gets_a_true_status() 
 async fn a_refused_connection_goes_to_the_next_target() {
     in_time(async {
         // A port that was free a moment ago.
-        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let gone = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let second = named("second").await;
         let weir = Weir::over_two(&format!("http://{gone}/v1"), &second.base_url(), CALM);
         for stream in [false, true] {
             let answer = chat("hi", stream).send(weir.addr).await;
-            assert_eq!((answer.status, answer.header("x-sim-name")), (200, "second"));
+            assert_eq!(
+                (answer.status, answer.header("x-sim-name")),
+                (200, "second")
+            );
         }
         assert!(weir.metric("weir_fallbacks_total", &["from=\"first\"", "to=\"second\""]) >= 2.0);
     })

@@ -1,11 +1,6 @@
 //! An HTTP/1.1 client that keeps every byte, one connection for each call, closed when the answer is dropped.
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    pin::Pin,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
@@ -55,7 +50,13 @@ pub(crate) enum At {
 
 pub(crate) fn ask(method: &str, path: &str) -> Ask {
     let method = method.parse().expect("a method");
-    Ask { method, path: path.to_owned(), headers: HeaderMap::new(), body: Bytes::new() }.header("host", "weir.test")
+    Ask {
+        method,
+        path: path.to_owned(),
+        headers: HeaderMap::new(),
+        body: Bytes::new(),
+    }
+    .header("host", "weir.test")
 }
 
 pub(crate) fn get(path: &str) -> Ask {
@@ -64,7 +65,9 @@ pub(crate) fn get(path: &str) -> Ask {
 
 /// A JSON call with the key `sk-caller-own`.
 pub(crate) fn post(path: &str, body: impl Into<Bytes>) -> Ask {
-    let mut ask = ask("POST", path).header("content-type", "application/json").header("authorization", "Bearer sk-caller-own");
+    let mut ask = ask("POST", path)
+        .header("content-type", "application/json")
+        .header("authorization", "Bearer sk-caller-own");
     ask.body = body.into();
     ask
 }
@@ -80,7 +83,8 @@ pub(crate) fn chat(words: &str, stream: bool) -> Ask {
 impl Ask {
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         let name: HeaderName = name.parse().expect("a header name");
-        self.headers.insert(name, HeaderValue::from_str(value).expect("a header value"));
+        self.headers
+            .insert(name, HeaderValue::from_str(value).expect("a header value"));
         self
     }
 
@@ -97,11 +101,17 @@ impl Ask {
                 stream.set_nodelay(true).expect("a socket option");
                 self.over(stream).await
             }
-            At::Unix(path) => self.over(UnixStream::connect(path).await.expect("it listens")).await,
+            At::Unix(path) => {
+                self.over(UnixStream::connect(path).await.expect("it listens"))
+                    .await
+            }
         }
     }
 
-    async fn over<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, io: I) -> Result<Live, hyper::Error> {
+    async fn over<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+        io: I,
+    ) -> Result<Live, hyper::Error> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await?;
         let connection = tokio::spawn(async move {
             // Its end shows in the body.
@@ -114,12 +124,21 @@ impl Ask {
         let guard = Abort(connection);
         let response = sender.send_request(request).await?;
         let (parts, body) = response.into_parts();
-        Ok(Live { status: parts.status, headers: parts.headers, body, connection: guard.keep() })
+        Ok(Live {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+            connection: guard.keep(),
+        })
     }
 
     /// Sends it and reads the answer to its end.
     pub(crate) async fn send(&self, at: impl Into<At>) -> Answer {
-        self.live(at).await.expect("there is an answer").whole().await
+        self.live(at)
+            .await
+            .expect("there is an answer")
+            .whole()
+            .await
     }
 }
 
@@ -168,7 +187,12 @@ impl Live {
                 }
             }
         }
-        Answer { status: self.status.as_u16(), headers: self.headers.clone(), body: body.into(), broken }
+        Answer {
+            status: self.status.as_u16(),
+            headers: self.headers.clone(),
+            body: body.into(),
+            broken,
+        }
     }
 }
 
@@ -183,7 +207,9 @@ impl Drop for Live {
 impl Answer {
     /// A header, empty when it is not there.
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().expect("plain text"))
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().expect("plain text"))
     }
 
     pub(crate) fn text(&self) -> String {
@@ -192,7 +218,8 @@ impl Answer {
 
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     /// `error.code`, whatever its type.
@@ -205,7 +232,11 @@ impl Answer {
 
     /// `data` of each event of a stream.
     pub(crate) fn events(&self) -> Vec<String> {
-        self.text().lines().filter_map(|line| line.strip_prefix("data:")).map(|data| data.trim().to_owned()).collect()
+        self.text()
+            .lines()
+            .filter_map(|line| line.strip_prefix("data:"))
+            .map(|data| data.trim().to_owned())
+            .collect()
     }
 
     /// A stream that an SDK takes for a whole answer: no error event, a finish reason or a final event, and `[DONE]` for chat.
@@ -217,8 +248,12 @@ impl Answer {
     /// The error object of the stream's last event, in the shape that SDKs raise on.
     pub(crate) fn stream_error(&self) -> Option<Value> {
         let events = self.events();
-        let last: Value = serde_json::from_str(events.iter().rev().find(|event| *event != "[DONE]")?).ok()?;
-        (last.get("error").is_some_and(Value::is_object) || last["type"] == "error" || last["type"] == "response.failed").then_some(last)
+        let last: Value =
+            serde_json::from_str(events.iter().rev().find(|event| *event != "[DONE]")?).ok()?;
+        (last.get("error").is_some_and(Value::is_object)
+            || last["type"] == "error"
+            || last["type"] == "response.failed")
+            .then_some(last)
     }
 }
 

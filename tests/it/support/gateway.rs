@@ -37,7 +37,9 @@ pub(crate) fn config(text: &str) -> Config {
             whole.push_str(&format!("\n{table}\n{body}\n"));
         }
     }
-    let env: Env = [("FIRST_KEY", FIRST_KEY), ("SECOND_KEY", SECOND_KEY)].into_iter().collect();
+    let env: Env = [("FIRST_KEY", FIRST_KEY), ("SECOND_KEY", SECOND_KEY)]
+        .into_iter()
+        .collect();
     let cores = NonZeroU32::new(2).expect("two is not zero");
     match Config::from_text(&whole, &env, cores) {
         Ok((config, _)) => config,
@@ -47,8 +49,14 @@ pub(crate) fn config(text: &str) -> Config {
 
 /// An `[[upstream]]` with a held key; `more` are further lines of it.
 pub(crate) fn upstream(name: &str, base_url: &str, more: &str) -> String {
-    let key = if name == "second" { "SECOND_KEY" } else { "FIRST_KEY" };
-    format!("[[upstream]]\nname = \"{name}\"\nprovider = \"openai\"\nbase_url = \"{base_url}\"\napi_key = \"${{{key}}}\"\n{more}\n")
+    let key = if name == "second" {
+        "SECOND_KEY"
+    } else {
+        "FIRST_KEY"
+    };
+    format!(
+        "[[upstream]]\nname = \"{name}\"\nprovider = \"openai\"\nbase_url = \"{base_url}\"\napi_key = \"${{{key}}}\"\n{more}\n"
+    )
 }
 
 /// Quick in everything, so that tests are; `[retry]` and `[breaker]` may be given instead.
@@ -64,18 +72,30 @@ impl Weir {
     /// A gateway with this configuration.
     pub(crate) fn start(text: &str) -> Self {
         let gateway = Gateway::start(config(text)).expect("the gateway starts");
-        let addr = gateway.address().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
-        Self { gateway: Some(gateway), addr }
+        let addr = gateway
+            .address()
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        Self {
+            gateway: Some(gateway),
+            addr,
+        }
     }
 
     /// In front of one upstream that gets a held key.
     pub(crate) fn over(base_url: &str, more: &str) -> Self {
-        Self::start(&format!("{}\n[[route]]\nmodels = [\"*\"]\ntargets = [\"first\"]\n{}\n{more}", upstream("first", base_url, ""), quick(more)))
+        Self::start(&format!(
+            "{}\n[[route]]\nmodels = [\"*\"]\ntargets = [\"first\"]\n{}\n{more}",
+            upstream("first", base_url, ""),
+            quick(more)
+        ))
     }
 
     /// In front of one upstream that gets the caller's own key.
     pub(crate) fn passing(base_url: &str, more: &str) -> Self {
-        Self::start(&format!("[[upstream]]\nname = \"openai\"\nbase_url = \"{base_url}\"\napi_key = \"passthrough\"\n{}\n{more}", quick(more)))
+        Self::start(&format!(
+            "[[upstream]]\nname = \"openai\"\nbase_url = \"{base_url}\"\napi_key = \"passthrough\"\n{}\n{more}",
+            quick(more)
+        ))
     }
 
     /// In front of `first`, and of `second` when that fails.
@@ -105,7 +125,10 @@ impl Weir {
     pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         self.metrics()
             .lines()
-            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
+            .filter(|line| {
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
+            })
             .filter(|line| labels.iter().all(|label| line.contains(label)))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
@@ -119,6 +142,8 @@ impl Weir {
     /// Drains and stops; whether everything was finished in time.
     pub(crate) async fn stop(mut self, timeout: Duration) -> bool {
         let gateway = self.gateway.take().expect("stopped once");
-        tokio::task::spawn_blocking(move || gateway.stop(timeout)).await.expect("the stop does not panic")
+        tokio::task::spawn_blocking(move || gateway.stop(timeout))
+            .await
+            .expect("the stop does not panic")
     }
 }

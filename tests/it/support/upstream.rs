@@ -72,7 +72,9 @@ impl Drop for Open {
 
 impl Upstream {
     /// Answers every request by `script`, which is told the request and how many came before it.
-    pub(crate) async fn start(script: impl Fn(&Seen, usize) -> Vec<Step> + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(
+        script: impl Fn(&Seen, usize) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("it is bound");
         let shared = Arc::new(Shared {
@@ -90,7 +92,11 @@ impl Upstream {
                 tokio::spawn(async move { serve(stream, connection, &open.0).await });
             }
         });
-        Self { addr, shared, acceptor }
+        Self {
+            addr,
+            shared,
+            acceptor,
+        }
     }
 
     /// Always the same bytes.
@@ -104,7 +110,11 @@ impl Upstream {
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.shared.seen.lock().expect("no test panics in here").clone()
+        self.shared
+            .seen
+            .lock()
+            .expect("no test panics in here")
+            .clone()
     }
 
     /// Connections accepted so far.
@@ -126,7 +136,10 @@ impl Drop for Upstream {
 
 impl Seen {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -178,13 +191,24 @@ async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize
     buffer.drain(..end);
     let mut lines = head.trim_end().split("\r\n");
     let line = lines.next()?.to_owned();
-    let headers: Vec<(String, String)> =
-        lines.filter_map(|l| l.split_once(':')).map(|(n, v)| (n.to_owned(), v.trim().to_owned())).collect();
-    let mut seen = Seen { at: Instant::now(), line, headers, body: Bytes::new(), connection };
+    let headers: Vec<(String, String)> = lines
+        .filter_map(|l| l.split_once(':'))
+        .map(|(n, v)| (n.to_owned(), v.trim().to_owned()))
+        .collect();
+    let mut seen = Seen {
+        at: Instant::now(),
+        line,
+        headers,
+        body: Bytes::new(),
+        connection,
+    };
     seen.body = if seen.header("transfer-encoding").is_some() {
         chunked(stream, buffer).await?
     } else {
-        let length = seen.header("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
+        let length = seen
+            .header("content-length")
+            .and_then(|l| l.parse().ok())
+            .unwrap_or(0);
         while buffer.len() < length {
             more(stream, buffer).await?;
         }
@@ -226,12 +250,16 @@ pub(crate) fn json(status: u16, headers: &str, body: &str) -> Bytes {
 
 /// The head of an event stream that ends with its connection.
 pub(crate) fn sse_head() -> Bytes {
-    Bytes::from_static(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+    Bytes::from_static(
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n",
+    )
 }
 
 /// The head of a chunked event stream.
 pub(crate) fn sse_chunked() -> Bytes {
-    Bytes::from_static(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+    Bytes::from_static(
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
+    )
 }
 
 /// One chunk.
