@@ -14,7 +14,7 @@ def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     if report.failed:
         for process in _running:
-            report.sections.append((f"log of {process.name}", process.log()))
+            report.sections.append((f"log of {process.name}", process.log(last=15)))
 
 
 def pytest_report_header():
