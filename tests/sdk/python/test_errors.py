@@ -135,8 +135,7 @@ def test_a_callers_time_out_raises_as_without_weir_and_ends_the_call(world):
     sim.inject({"kind": "hang"})
     for where in (sim, weir):
         started = time.monotonic()
-        patient = client(where, timeout=0.6, default_headers=UNTOLD)
-        assert type(raised(patient)) is openai.APITimeoutError
+        assert type(raised(client(where, timeout=0.6), lambda c: chat(c, extra_headers=UNTOLD))) is openai.APITimeoutError
         assert time.monotonic() - started < 3
         sim.idle()
     assert (sim.stats()["requests"], sim.stats()["disconnects"]) == (2, 2)
