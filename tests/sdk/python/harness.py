@@ -8,6 +8,7 @@ import os
 import pathlib
 import queue
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -88,6 +89,9 @@ class Process:
     def running(self):
         return self._child.poll() is None
 
+    def signal(self, which):
+        self._child.send_signal(which)
+
     def stop(self, within=5.0):
         """SIGTERM, and SIGKILL when that is not enough. The exit code."""
         if self.running():
@@ -134,13 +138,21 @@ class Weir(Process):
     """A gateway with a configuration."""
 
     def __init__(self, config, directory, **environment):
-        path = pathlib.Path(directory) / "weir.toml"
-        path.write_text('listen = "127.0.0.1:0"\nadmin = { listen = "127.0.0.1:0" }\n' + config)
+        self._path = path = pathlib.Path(directory) / "weir.toml"
+        self._write(config)
         pattern = r'apps="([^"]+)" admin="([^"]+)"'
         super().__init__("weir", ["serve", "--config", str(path)], pattern, environment)
         self.url = "http://" + self.match.group(1)
         self.admin = "http://" + self.match.group(2)
         self.base_url = self.url + "/v1"
+
+    def _write(self, config):
+        self._path.write_text('listen = "127.0.0.1:0"\nadmin = { listen = "127.0.0.1:0" }\n' + config)
+
+    def reload(self, config):
+        """Another configuration, taken at once or refused."""
+        self._write(config)
+        self.signal(signal.SIGHUP)
 
     def metric(self, name, **labels):
         """The sum of the samples of `name` that have these labels."""
