@@ -4,6 +4,7 @@ A block of shell that is to be run as it stands has `<!-- tested -->` on the lin
 """
 
 import functools
+import itertools
 import os
 import pathlib
 import re
@@ -66,14 +67,17 @@ def commands(text):
     """The lines that call `weir`, as words."""
     for line in text.replace("\\\n", " ").splitlines():
         line = line.strip().removeprefix("$ ")
-        words = shlex.split(line, comments=True) if line.startswith("weir ") else []
-        yield from [words[1:]] if words else []
+        if line.startswith("weir "):
+            words = shlex.split(line, comments=True)[1:]
+            # What follows belongs to another command.
+            ends = [words.index(end) for end in ("--", "|", "&&", "||", ";", "&", ">") if end in words]
+            yield words[: min(ends, default=len(words))]
 
 
 @pytest.mark.parametrize("text, tested", [b for b in blocks("sh", "bash", "shell", "console")])
 def test_commands_exist_and_tested_ones_run(text, tested, tmp_path):
     for words in commands(text):
-        subcommand = [words[0]] if words and not words[0].startswith("-") else []
+        subcommand = list(itertools.takewhile(lambda word: not word.startswith("-"), words))[:2]
         helped = help_of(*subcommand)
         assert helped.returncode == 0, f"weir {' '.join(words)}: {helped.stdout}"
         for flag in (word.split("=")[0] for word in words if word.startswith("--") and len(word) > 2):
