@@ -28,7 +28,7 @@ use crate::{
         retry,
         route::{Router, Targets},
     },
-    telemetry::{Metrics, access_log::AccessLog},
+    telemetry::{self, Metrics, access_log::AccessLog},
     upstream::{Connector, TlsError},
 };
 
@@ -41,7 +41,8 @@ pub struct State {
     pub circuits: Arc<breaker::Circuits>,
     pub limits: Arc<limit::Limits>,
     pub targets: Arc<Targets>,
-    cache: std::sync::Mutex<Option<Arc<cache::CacheStore>>>,
+    /// With the bound it was made for.
+    cache: std::sync::Mutex<Option<(u64, Arc<cache::CacheStore>)>>,
     draining: AtomicBool,
     started: std::time::SystemTime,
 }
@@ -102,7 +103,7 @@ impl State {
     fn new(config: &Config) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new());
         let log = AccessLog::open(&config.log.access, Arc::clone(&metrics)).map_err(StartError::AccessLog)?;
-        let circuits = breaker::Circuits::new(config.breaker.clone());
+        let circuits = breaker::Circuits::new(config.breaker.clone()).with_hook(telemetry::breaker_hook(&metrics));
         Ok(Self {
             recorder: Arc::new(Recorder::new(Arc::clone(&metrics), log)),
             metrics,
@@ -128,7 +129,8 @@ impl State {
 
     /// The store of cached answers, if there is one.
     pub fn cache(&self) -> Option<Arc<cache::CacheStore>> {
-        self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        let held = self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        held.as_ref().map(|(_, store)| Arc::clone(store))
     }
 
     /// The store for `config`: the one there is when its bounds are the same, so that a reload keeps what is stored.
@@ -136,10 +138,10 @@ impl State {
         let wanted = config.cache.as_ref()?;
         let mut held = self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match &*held {
-            Some(store) if store.serves(wanted) => Some(Arc::clone(store)),
+            Some((bound, store)) if *bound == wanted.max_bytes => Some(Arc::clone(store)),
             _ => {
                 let store = Arc::new(cache::CacheStore::new(wanted));
-                *held = Some(Arc::clone(&store));
+                *held = Some((wanted.max_bytes, Arc::clone(&store)));
                 Some(store)
             }
         }
@@ -156,8 +158,9 @@ impl Parts {
         let cached = config.routes.iter().any(|route| route.cache_policy.is_some_and(|p| p != CachePolicy::Off));
         let cached = cached || config.cache.as_ref().is_some_and(|cache| cache.policy != CachePolicy::Off);
         let cache = state.cache_for(&config).filter(|_| cached).zip(config.cache.clone()).map(|(store, settings)| {
-            let routes = Arc::clone(&router);
-            (store, cache::Params::new(settings, Arc::new(move |model: &str| routes.route_of(model).and_then(|r| r.cache_policy))))
+            let (routes, general) = (Arc::clone(&router), settings.policy);
+            let policy_for = move |model: &str| routes.cache_policy(model).unwrap_or(general);
+            (store, cache::Params { config: settings, policy_for: Arc::new(policy_for) })
         });
         Self {
             metrics: Arc::clone(&state.metrics),

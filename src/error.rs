@@ -28,7 +28,7 @@ pub enum Error {
     #[error(transparent)]
     Admit(#[from] admit::Refused),
     #[error(transparent)]
-    Cache(#[from] cache::NotCached),
+    Cache(#[from] cache::Unanswered),
     #[error(transparent)]
     Quota(#[from] quota::Exceeded),
     #[error(transparent)]

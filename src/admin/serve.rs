@@ -95,6 +95,7 @@ fn router(admin: Admin) -> Router {
 
 async fn metrics(State(admin): State<Admin>) -> Response {
     // What is a state and not an event is read when asked for.
+    admin.state.circuits.refresh(tokio::time::Instant::now());
     admin.state.metrics.cache_bytes.set(admin.state.cache().map_or(0, |c| i64::try_from(c.weighted_size()).unwrap_or(i64::MAX)));
     let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
     ([kind], admin.state.metrics.text()).into_response()

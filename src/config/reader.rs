@@ -705,7 +705,12 @@ impl<'a> Reader<'a> {
                     format!("environment variable `{name}` is not set"),
                 )
                 .suggestion(near)
-                .help(format!("set it, or write a default: ${{{name}:-value}}"))
+                .help(if path.ends_with("key") || path.contains(".headers.") {
+                    // No default key may stand in a file.
+                    "set it where weir is started".to_owned()
+                } else {
+                    format!("set it, or write a default: ${{{name}:-value}}")
+                })
             }
             Err(ExpandError::Malformed) => {
                 Draft::new(&item.place, path, "`${` without a variable's name and `}`")

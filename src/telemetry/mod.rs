@@ -1,11 +1,12 @@
 //! What weir tells of itself: metrics, the access log, traces.
 
 pub mod access_log;
+mod breaker;
 mod metrics;
 
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
-pub use self::metrics::Metrics;
+pub use self::{breaker::hook as breaker_hook, metrics::Metrics};
 
 /// Sets up tracing to stderr. `RUST_LOG` wins over `level`, which is a filter such as `info` or `weir=debug`.
 ///

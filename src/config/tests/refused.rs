@@ -52,8 +52,8 @@ fn all_mistakes_are_listed_with_line_and_suggestion() {
             "19: retry.base: `base` is not a duration",
             "22: cache.policy: `policy` is none of its words (deterministic?)",
             "23: cache.max_bytes: `max_bytes` is out of range",
-            "26: app.search.key: `key` must be the hash of a key, not the key",
-            "28: ledger: `ledger` is not in this version yet",
+            "27: app.search.key: `key` must be the hash of a key, not the key",
+            "29: ledger: `ledger` is not in this version yet",
         ]
     );
 }
@@ -279,7 +279,7 @@ fn word() -> impl Strategy<Value = String> {
         "inf",
     ];
     prop_oneof![
-        8 => proptest::sample::select(words.as_slice()).prop_map(str::to_owned),
+        8 => proptest::sample::select(words.to_vec()).prop_map(str::to_owned),
         1 => "\\PC{0,4}",
     ]
 }

@@ -10,7 +10,7 @@ use std::{
 use super::NoTarget;
 use crate::{
     call::{Target, TargetId},
-    config::{Config, Route, RouteTarget, UpstreamId},
+    config::{CachePolicy, Config, Route, RouteTarget, UpstreamId},
     triage::Dialect,
 };
 
@@ -43,6 +43,8 @@ pub struct Router {
     routes: Vec<Arc<Route>>,
     targets: Arc<Targets>,
     planned: RwLock<HashMap<Box<str>, Planned>>,
+    /// Some route has a cache policy of its own.
+    own_policies: bool,
 }
 
 // === impl Targets ===
@@ -70,7 +72,8 @@ impl Targets {
 impl Router {
     /// The routes of `config`.
     pub fn new(config: &Config, targets: Arc<Targets>) -> Self {
-        Self { routes: config.routes.clone(), targets, planned: RwLock::default() }
+        let own_policies = config.routes.iter().any(|route| route.cache_policy.is_some());
+        Self { routes: config.routes.clone(), targets, planned: RwLock::default(), own_policies }
     }
 
     /// The route of a model, by the patterns alone. An empty name matches `*` only, or the very first route:
@@ -80,6 +83,15 @@ impl Router {
             return self.routes.iter().find(|route| route.matcher.is_match("")).or_else(|| self.routes.first());
         }
         self.routes.iter().find(|route| route.matcher.is_match(model))
+    }
+
+    /// The cache policy of the model's route, if it has its own.
+    pub fn cache_policy(&self, model: &str) -> Option<CachePolicy> {
+        // Most configurations have none, and then nothing is looked up.
+        if !self.own_policies {
+            return None;
+        }
+        self.plan(model).ok().and_then(|planned| planned.route.cache_policy)
     }
 
     pub(super) fn plan(&self, model: &str) -> Result<Planned, NoTarget> {
