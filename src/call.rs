@@ -140,6 +140,8 @@ pub struct Target {
     pub rewrite: bool,
     /// `model`, or `other` once too many models were seen: the metrics label.
     pub label: Arc<str>,
+    /// `x-weir-upstream` and `x-weir-model`, made once.
+    pub named: [Option<HeaderValue>; 2],
 }
 
 /// Dense number of a target, for the life of the process.
@@ -203,6 +205,17 @@ pub enum CacheStatus {
     Coalesced,
     #[default]
     Bypass,
+}
+
+// === impl Target ===
+
+impl Target {
+    /// A target; `rewrite`: its model is not the one asked for.
+    pub fn new(id: TargetId, upstream: Arc<Upstream>, model: Arc<str>, rewrite: bool, label: Arc<str>) -> Self {
+        let value = |text: &str| HeaderValue::from_str(text).ok().filter(|_| !text.is_empty());
+        let named = [value(&upstream.name), value(&model)];
+        Self { id, upstream, model, rewrite, label, named }
+    }
 }
 
 // === impl Plan ===

@@ -111,7 +111,8 @@ impl Pool {
         loop {
             let sender = match if fresh { None } else { self.take(&origin) } {
                 Some(sender) => sender,
-                None => self.connect(&origin, base, connect_timeout).await?,
+                // Rare and large: the future of every call need not hold it.
+                None => Box::pin(self.connect(&origin, base, connect_timeout)).await?,
             };
             let kept = sender.kept();
             match self.send_on(sender, &origin, &build).await {

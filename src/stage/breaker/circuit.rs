@@ -62,7 +62,10 @@ pub(super) enum Outcome {
     /// To be counted.
     Failure,
     /// Opens at once, until `told` has passed (else by `pace`).
-    Fatal { pace: Pace, told: Option<Duration> },
+    Fatal {
+        pace: Pace,
+        told: Option<Duration>,
+    },
     /// Says nothing, though the provider may have been asked.
     Neutral,
     /// The provider was not asked.
@@ -127,12 +130,20 @@ impl Ticket {
 impl Pace {
     /// Of a provider in trouble.
     pub(super) fn trouble(rules: &config::Breaker) -> Self {
-        Self { first: rules.open_for, max: rules.open_for_max, growth: 1.5 }
+        Self {
+            first: rules.open_for,
+            max: rules.open_for_max,
+            growth: 1.5,
+        }
     }
 
     /// Of what ends only when a human acts.
     pub(super) fn human(rules: &config::Breaker) -> Self {
-        Self { first: rules.billing_probe, max: rules.billing_probe_max, growth: 2.0 }
+        Self {
+            first: rules.billing_probe,
+            max: rules.billing_probe_max,
+            growth: 2.0,
+        }
     }
 }
 
@@ -140,18 +151,27 @@ impl Pace {
 
 impl Ramp {
     fn new(now: Instant) -> Self {
-        Self { started: now, step: 0, passed: 0, credit: 0.0, outcomes: Counts::default() }
+        Self {
+            started: now,
+            step: 0,
+            passed: 0,
+            credit: 0.0,
+            outcomes: Counts::default(),
+        }
     }
 
     /// The step of now; `None` when all are done.
     fn step(&self, now: Instant) -> Option<usize> {
-        let step = (now.saturating_duration_since(self.started).as_millis() / STEP.as_millis()) as usize;
+        let step =
+            (now.saturating_duration_since(self.started).as_millis() / STEP.as_millis()) as usize;
         (step < RAMP.len()).then_some(step)
     }
 
     fn to_next_step(&self, now: Instant) -> Duration {
         let steps = self.step(now).map_or(0, |step| step as u32 + 1);
-        (self.started + STEP * steps).saturating_duration_since(now).max(SHORTEST_TOLD)
+        (self.started + STEP * steps)
+            .saturating_duration_since(now)
+            .max(SHORTEST_TOLD)
     }
 }
 
@@ -192,7 +212,9 @@ impl Circuit {
     pub(super) fn next_probe(&self, now: Instant) -> Option<Duration> {
         match self.phase {
             Phase::Open { until } => Some(until.saturating_duration_since(now)),
-            Phase::HalfOpen { started, .. } => Some(self.due_again(started).saturating_duration_since(now)),
+            Phase::HalfOpen { started, .. } => {
+                Some(self.due_again(started).saturating_duration_since(now))
+            }
             Phase::Closed | Phase::Recovering(_) => None,
         }
     }
@@ -226,9 +248,10 @@ impl Circuit {
             Phase::Open { until } if now >= *until => Ok(()),
             Phase::Open { until } => Err(until.saturating_duration_since(now).max(SHORTEST_TOLD)),
             Phase::HalfOpen { started, .. } if now >= self.overdue(*started) => Ok(()),
-            Phase::HalfOpen { started, .. } => {
-                Err(self.due_again(*started).saturating_duration_since(now).max(SHORTEST_TOLD))
-            }
+            Phase::HalfOpen { started, .. } => Err(self
+                .due_again(*started)
+                .saturating_duration_since(now)
+                .max(SHORTEST_TOLD)),
             Phase::Recovering(ramp) => match ramp.step(now) {
                 None => Ok(()),
                 Some(step) if step != ramp.step || ramp.passed < STEP_FLOOR => Ok(()),
@@ -246,7 +269,12 @@ impl Circuit {
         self.refresh(now);
         let verdict = self.peek(now);
         match &mut self.phase {
-            Phase::Closed => return Ok(Ticket { epoch: self.epoch, probe: None }),
+            Phase::Closed => {
+                return Ok(Ticket {
+                    epoch: self.epoch,
+                    probe: None,
+                });
+            }
             Phase::Recovering(ramp) => {
                 let step = ramp.step(now).unwrap_or(ramp.step);
                 if step != ramp.step {
@@ -261,17 +289,33 @@ impl Circuit {
                     ramp.credit -= 1.0;
                 }
                 ramp.passed += 1;
-                return Ok(Ticket { epoch: self.epoch, probe: None });
+                return Ok(Ticket {
+                    epoch: self.epoch,
+                    probe: None,
+                });
             }
             Phase::Open { .. } | Phase::HalfOpen { .. } => verdict?,
         }
         self.probes = self.probes.wrapping_add(1);
-        self.phase = Phase::HalfOpen { probe: self.probes, started: now };
-        Ok(Ticket { epoch: self.epoch, probe: Some(self.probes) })
+        self.phase = Phase::HalfOpen {
+            probe: self.probes,
+            started: now,
+        };
+        Ok(Ticket {
+            epoch: self.epoch,
+            probe: Some(self.probes),
+        })
     }
 
     /// Takes an outcome in. `dice` is uniform in 0..1.
-    pub(super) fn settle(&mut self, now: Instant, ticket: Ticket, outcome: Outcome, rules: &config::Breaker, dice: f64) {
+    pub(super) fn settle(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        outcome: Outcome,
+        rules: &config::Breaker,
+        dice: f64,
+    ) {
         if !self.is_current(ticket) {
             return;
         }
@@ -295,11 +339,17 @@ impl Circuit {
                 let (current, started) = (ticket.probe == Some(*probe), *started);
                 match outcome {
                     // A probe that was overdue may still bring the good news.
-                    Outcome::Success | Outcome::Begun => self.recover(now, outcome == Outcome::Success),
+                    Outcome::Success | Outcome::Begun => {
+                        self.recover(now, outcome == Outcome::Success)
+                    }
                     _ if !current => {}
                     Outcome::Failure => self.open(now, Pace::trouble(rules), None, dice),
                     Outcome::Fatal { pace, told } => self.open(now, pace, told, dice),
-                    Outcome::Neutral => self.phase = Phase::Open { until: self.due_again(started) },
+                    Outcome::Neutral => {
+                        self.phase = Phase::Open {
+                            until: self.due_again(started),
+                        }
+                    }
                     Outcome::Untouched => self.phase = Phase::Open { until: now },
                 }
             }
@@ -313,7 +363,14 @@ impl Circuit {
 
     /// A fatal failure of an attempt that holds no ticket of this circuit, for the circuit was not there or not known
     /// to be its own. What began before the circuit opened is no news to it.
-    pub(super) fn hear_of(&mut self, now: Instant, began: Instant, pace: Pace, told: Option<Duration>, dice: f64) {
+    pub(super) fn hear_of(
+        &mut self,
+        now: Instant,
+        began: Instant,
+        pace: Pace,
+        told: Option<Duration>,
+        dice: f64,
+    ) {
         self.refresh(now);
         match &self.phase {
             Phase::Closed => self.open(now, pace, told, dice),
@@ -335,7 +392,13 @@ impl Circuit {
         }
     }
 
-    fn settle_closed(&mut self, now: Instant, outcome: Outcome, rules: &config::Breaker, dice: f64) {
+    fn settle_closed(
+        &mut self,
+        now: Instant,
+        outcome: Outcome,
+        rules: &config::Breaker,
+        dice: f64,
+    ) {
         match outcome {
             Outcome::Success => {
                 self.streak = 0;
@@ -345,7 +408,9 @@ impl Circuit {
                 self.streak += 1;
                 self.window.add(now, rules.window, false);
                 let counts = self.window.counts(now, rules.window);
-                if self.streak >= rules.consecutive.get() || counts.trips(rules.failure_ratio, rules.min_calls.get()) {
+                if self.streak >= rules.consecutive.get()
+                    || counts.trips(rules.failure_ratio, rules.min_calls.get())
+                {
                     self.open(now, Pace::trouble(rules), None, dice);
                 }
             }
@@ -360,12 +425,18 @@ impl Circuit {
             self.since = now;
         }
         self.interval = match again && pace == self.pace {
-            true => self.interval.mul_f64(pace.growth).min(pace.max).max(pace.first),
+            true => self
+                .interval
+                .mul_f64(pace.growth)
+                .min(pace.max)
+                .max(pace.first),
             false => pace.first,
         };
         self.pace = pace;
         // A told time is obeyed as it is; our own is spread, so that many gateways do not probe in step.
-        let wait = told.filter(|told| !told.is_zero()).unwrap_or_else(|| self.interval.mul_f64(0.9 + 0.2 * dice));
+        let wait = told
+            .filter(|told| !told.is_zero())
+            .unwrap_or_else(|| self.interval.mul_f64(0.9 + 0.2 * dice));
         self.phase = Phase::Open { until: now + wait };
         self.epoch = self.epoch.wrapping_add(1);
         self.streak = 0;

@@ -97,13 +97,21 @@ impl Circuits {
         let (target, caller) = (&attempt.target, attempt.call.credential.fingerprint);
         let mut changes = Vec::new();
         let admitted = if self.gate_count.load(Ordering::Acquire) == 0 {
-            self.admit_target(now, target, &mut changes).map(|ticket| (ticket, Vec::new()))
+            self.admit_target(now, target, &mut changes)
+                .map(|ticket| (ticket, Vec::new()))
         } else {
             self.admit_gated(now, target, caller, &mut changes)
         };
         self.announce(changes);
         let (ticket, gates) = admitted?;
-        Ok(Permit::new(Arc::clone(self), Arc::clone(target), caller, now, ticket, gates))
+        Ok(Permit::new(
+            Arc::clone(self),
+            Arc::clone(target),
+            caller,
+            now,
+            ticket,
+            gates,
+        ))
     }
 
     /// Whether an attempt would be let through now. Takes nothing.
@@ -112,17 +120,26 @@ impl Circuits {
         if self.gate_count.load(Ordering::Acquire) != 0 {
             let keys = self.gate_keys(target, call.credential.fingerprint);
             let gates = lock(&self.gates);
-            if keys.iter().filter_map(|key| gates.get(key)).any(|gate| gate.circuit.peek(now).is_err()) {
+            if keys
+                .iter()
+                .filter_map(|key| gates.get(key))
+                .any(|gate| gate.circuit.peek(now).is_err())
+            {
                 return false;
             }
         }
-        lock(self.shard(target.id)).get(&target.id).is_none_or(|entry| entry.circuit.peek(now).is_ok())
+        lock(self.shard(target.id))
+            .get(&target.id)
+            .is_none_or(|entry| entry.circuit.peek(now).is_ok())
     }
 
     /// Everything that is not closed.
     pub fn snapshot(&self, now: Instant) -> Vec<CircuitStatus> {
         self.refresh(now);
-        let mut all: Vec<_> = lock(&self.gates).values().filter_map(|gate| gate.status(now)).collect();
+        let mut all: Vec<_> = lock(&self.gates)
+            .values()
+            .filter_map(|gate| gate.status(now))
+            .collect();
         for shard in &self.targets {
             all.extend(lock(shard).values().filter_map(|entry| entry.status(now)));
         }
@@ -139,7 +156,11 @@ impl Circuits {
             self.sweep(&mut gates);
         }
         for shard in &self.targets {
-            changes.extend(lock(shard).values_mut().filter_map(|entry| entry.refresh(now)));
+            changes.extend(
+                lock(shard)
+                    .values_mut()
+                    .filter_map(|entry| entry.refresh(now)),
+            );
         }
         self.announce(changes);
     }
@@ -149,8 +170,17 @@ impl Circuits {
     pub fn probe_now(&self, upstream: Option<&str>) -> usize {
         let now = Instant::now();
         let mut gates = lock(&self.gates);
-        let wanted = gates.values_mut().filter(|gate| upstream.is_none() || gate.upstream() == upstream);
-        wanted.map(|gate| usize::from(gate.circuit.probe_now(now))).sum()
+        let wanted = gates
+            .values_mut()
+            .filter(|gate| upstream.is_none() || gate.upstream() == upstream);
+        wanted
+            .map(|gate| usize::from(gate.circuit.probe_now(now)))
+            .sum()
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.targets.iter().map(|shard| lock(shard).len()).sum()
     }
 
     pub(super) fn rules(&self) -> arc_swap::Guard<Arc<config::Breaker>> {
@@ -176,14 +206,22 @@ impl Circuits {
         }
         let rules = self.rules();
         let mut shard = lock(self.shard(target.id));
-        let entry = shard.entry(target.id).or_insert_with(|| Entry::new(now, &rules, Scope::Model, None));
+        let entry = shard
+            .entry(target.id)
+            .or_insert_with(|| Entry::new(now, &rules, Scope::Model, None));
         let change = entry.settle(now, ticket, outcome, news, &rules);
         drop(shard);
         self.announce(change);
     }
 
     /// The end of an attempt, for the gates that it has passed.
-    pub(super) fn settle_gates(&self, now: Instant, tickets: &GateTickets, outcome: Outcome, news: Option<News<'_>>) {
+    pub(super) fn settle_gates(
+        &self,
+        now: Instant,
+        tickets: &GateTickets,
+        outcome: Outcome,
+        news: Option<News<'_>>,
+    ) {
         if tickets.is_empty() {
             return;
         }
@@ -218,35 +256,54 @@ impl Circuits {
         }
         let rules = self.rules();
         let mut gates = lock(&self.gates);
-        if gates.len() >= GATES_MAX && !gates.contains_key(&key) {
-            evict(&mut gates);
-        }
-        let gate = gates.entry(key).or_insert_with(|| Entry::new(now, &rules, scope, Some(name)));
+        let full = gates.len() >= GATES_MAX && !gates.contains_key(&key);
+        let forgotten = if full { evict(&mut gates) } else { None };
+        let gate = gates
+            .entry(key)
+            .or_insert_with(|| Entry::new(now, &rules, scope, Some(name)));
         let change = gate.hear_of(now, began, (opens.pace, opens.told), news);
         self.sweep(&mut gates);
         drop(gates);
-        self.announce(change);
+        self.announce(forgotten.into_iter().chain(change));
     }
 
     /// The gate that a failure opens. What is not known to belong to a project or an organisation is closed by itself.
-    fn gate_for(&self, target: &Target, caller: Fingerprint, reach: Reach) -> (GateKey, Scope, Arc<str>) {
+    fn gate_for(
+        &self,
+        target: &Target,
+        caller: Fingerprint,
+        reach: Reach,
+    ) -> (GateKey, Scope, Arc<str>) {
         let upstream = &*target.upstream;
-        let (base, holder) = (self.members.base(upstream), self.members.holder(upstream, caller));
+        let (base, holder) = (
+            self.members.base(upstream),
+            self.members.holder(upstream, caller),
+        );
         let member = self.members.of(base, holder);
         let key = || {
-            let name = if upstream.key == UpstreamKey::Passthrough { format!("caller's key {caller}") } else { "own key".into() };
+            let name = if upstream.key == UpstreamKey::Passthrough {
+                format!("caller's key {caller}")
+            } else {
+                "own key".into()
+            };
             (GateKey::Key(base, holder), Scope::Key, Arc::from(name))
         };
         match (reach, member.project, member.organization) {
-            (Reach::KeyAtTarget, ..) => {
-                (GateKey::KeyAtTarget(target.id, holder), Scope::Model, Arc::clone(&target.label))
-            }
-            (Reach::Project, Some(project), _) => {
-                (GateKey::Project(base, Arc::clone(&project)), Scope::Project, project)
-            }
-            (Reach::Organization, _, Some(organization)) => {
-                (GateKey::Organization(base, Arc::clone(&organization)), Scope::Organization, organization)
-            }
+            (Reach::KeyAtTarget, ..) => (
+                GateKey::KeyAtTarget(target.id, holder),
+                Scope::Model,
+                Arc::clone(&target.label),
+            ),
+            (Reach::Project, Some(project), _) => (
+                GateKey::Project(base, Arc::clone(&project)),
+                Scope::Project,
+                project,
+            ),
+            (Reach::Organization, _, Some(organization)) => (
+                GateKey::Organization(base, Arc::clone(&organization)),
+                Scope::Organization,
+                organization,
+            ),
             (Reach::Key | Reach::Project | Reach::Organization, ..) => key(),
         }
     }
@@ -254,10 +311,17 @@ impl Circuits {
     /// Every gate that could stand before an attempt.
     fn gate_keys(&self, target: &Target, caller: Fingerprint) -> Vec<GateKey> {
         let upstream = &*target.upstream;
-        let (base, holder) = (self.members.base(upstream), self.members.holder(upstream, caller));
+        let (base, holder) = (
+            self.members.base(upstream),
+            self.members.holder(upstream, caller),
+        );
         let member = self.members.of(base, holder);
         let mut keys = Vec::with_capacity(4);
-        keys.extend(member.organization.map(|name| GateKey::Organization(base, name)));
+        keys.extend(
+            member
+                .organization
+                .map(|name| GateKey::Organization(base, name)),
+        );
         keys.extend(member.project.map(|name| GateKey::Project(base, name)));
         keys.push(GateKey::Key(base, holder));
         keys.push(GateKey::KeyAtTarget(target.id, holder));
@@ -285,7 +349,9 @@ impl Circuits {
         let ticket = self.admit_target(now, target, changes)?;
         let mut tickets = Vec::new();
         for key in keys {
-            let Some(gate) = gates.get_mut(&key) else { continue };
+            let Some(gate) = gates.get_mut(&key) else {
+                continue;
+            };
             let (admitted, change) = gate.admit(now, target);
             changes.extend(change);
             // It was asked under the same lock: it admits.
@@ -305,11 +371,13 @@ impl Circuits {
     ) -> Result<Ticket, CircuitOpen> {
         let mut shard = lock(self.shard(target.id));
         if shard.len() >= SHARD_MAX && !shard.contains_key(&target.id) {
-            evict(&mut shard);
+            changes.extend(evict(&mut shard));
         }
         let entry = match shard.entry(target.id) {
             hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            hash_map::Entry::Vacant(entry) => entry.insert(Entry::new(now, &self.rules(), Scope::Model, None)),
+            hash_map::Entry::Vacant(entry) => {
+                entry.insert(Entry::new(now, &self.rules(), Scope::Model, None))
+            }
         };
         let (admitted, change) = entry.admit(now, target);
         changes.extend(change);
@@ -341,7 +409,9 @@ impl Circuits {
 
 impl std::fmt::Debug for Circuits {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Circuits").field("rules", &self.rules()).finish_non_exhaustive()
+        f.debug_struct("Circuits")
+            .field("rules", &self.rules())
+            .finish_non_exhaustive()
     }
 }
 
@@ -350,9 +420,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Forgets the longest unused circuit, healthy ones first.
-fn evict<K: Clone + Eq + std::hash::Hash>(entries: &mut HashMap<K, Entry>) {
-    let oldest = entries.iter().min_by_key(|(_, entry)| (!entry.circuit.is_spotless(), entry.used));
-    if let Some(key) = oldest.map(|(key, _)| key.clone()) {
-        entries.remove(&key);
-    }
+fn evict<K: Clone + Eq + std::hash::Hash>(entries: &mut HashMap<K, Entry>) -> Option<Transition> {
+    let oldest = entries
+        .iter()
+        .min_by_key(|(_, entry)| (!entry.circuit.is_spotless(), entry.used));
+    let key = oldest.map(|(key, _)| key.clone())?;
+    entries.remove(&key)?.forgotten()
 }

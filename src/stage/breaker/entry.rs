@@ -38,6 +38,7 @@ pub(super) struct Entry {
 
 #[derive(Debug)]
 struct Story {
+    /// Where it began; what is counted under its upstream at the opening is counted there at the closing.
     target: Arc<Target>,
     class: Class,
     first: Option<Arc<Failure>>,
@@ -48,12 +49,27 @@ struct Story {
 
 impl Entry {
     /// A closed circuit; `name` tells gates apart.
-    pub(super) fn new(now: Instant, rules: &config::Breaker, scope: Scope, name: Option<Arc<str>>) -> Self {
-        Self { circuit: Circuit::new(now, rules), scope, name, story: None, used: now }
+    pub(super) fn new(
+        now: Instant,
+        rules: &config::Breaker,
+        scope: Scope,
+        name: Option<Arc<str>>,
+    ) -> Self {
+        Self {
+            circuit: Circuit::new(now, rules),
+            scope,
+            name,
+            story: None,
+            used: now,
+        }
     }
 
     /// Lets an attempt at `target` through, or says why not.
-    pub(super) fn admit(&mut self, now: Instant, target: &Arc<Target>) -> (Result<Ticket, CircuitOpen>, Option<Transition>) {
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        target: &Arc<Target>,
+    ) -> (Result<Ticket, CircuitOpen>, Option<Transition>) {
         self.used = now;
         let from = self.circuit.state();
         let admitted = self.circuit.admit(now);
@@ -66,7 +82,10 @@ impl Entry {
         CircuitOpen {
             target: Arc::clone(target),
             scope: self.scope,
-            class: self.story.as_ref().map_or(Class::Unknown, |story| story.class),
+            class: self
+                .story
+                .as_ref()
+                .map_or(Class::Unknown, |story| story.class),
             retry_after,
             last: self.story.as_ref().and_then(|story| story.last.clone()),
         }
@@ -86,9 +105,13 @@ impl Entry {
             && matches!(outcome, Outcome::Failure | Outcome::Fatal { .. })
             && self.circuit.is_current(ticket)
         {
-            self.tell(news, from == State::Closed && matches!(outcome, Outcome::Fatal { .. }));
+            self.tell(
+                news,
+                from == State::Closed && matches!(outcome, Outcome::Fatal { .. }),
+            );
         }
-        self.circuit.settle(now, ticket, outcome, rules, fastrand::f64());
+        self.circuit
+            .settle(now, ticket, outcome, rules, fastrand::f64());
         self.changed(from)
     }
 
@@ -101,9 +124,15 @@ impl Entry {
         news: News<'_>,
     ) -> Option<Transition> {
         let from = self.circuit.state();
-        self.circuit.hear_of(now, began, pace, told, fastrand::f64());
+        self.circuit
+            .hear_of(now, began, pace, told, fastrand::f64());
         let opened = self.circuit.state() != from;
-        if opened || self.story.as_ref().is_some_and(|story| story.class == news.class) {
+        if opened
+            || self
+                .story
+                .as_ref()
+                .is_some_and(|story| story.class == news.class)
+        {
             self.tell(news, from == State::Closed);
         }
         self.changed(from)
@@ -116,9 +145,18 @@ impl Entry {
         self.changed(from)
     }
 
+    /// It is forgotten: what was counted as open is no more.
+    pub(super) fn forgotten(&self) -> Option<Transition> {
+        let from = self.circuit.state();
+        let story = self.story.as_ref().filter(|_| from != State::Closed)?;
+        Some(self.transition(story, from, State::Closed))
+    }
+
     /// The upstream at which it opened.
     pub(super) fn upstream(&self) -> Option<&str> {
-        self.story.as_ref().map(|story| &*story.target.upstream.name)
+        self.story
+            .as_ref()
+            .map(|story| &*story.target.upstream.name)
     }
 
     /// For operators; none when it is closed.
@@ -131,11 +169,16 @@ impl Entry {
             key: self.key(&story.target),
             state,
             class: story.class,
-            since_seconds: now.saturating_duration_since(self.circuit.since()).as_secs_f64(),
+            since_seconds: now
+                .saturating_duration_since(self.circuit.since())
+                .as_secs_f64(),
             next_probe_seconds: self.circuit.next_probe(now).map(|wait| wait.as_secs_f64()),
             first_request_id: request_id(story.first.as_ref()).map(str::to_owned),
             last_request_id: request_id(story.last.as_ref()).map(str::to_owned),
-            advice: story.last.as_ref().map(|failure| failure.verdict.advice.to_string()),
+            advice: story
+                .last
+                .as_ref()
+                .map(|failure| failure.verdict.advice.to_string()),
         })
     }
 
@@ -158,7 +201,6 @@ impl Entry {
         if news.failure.is_some() || story.last.is_none() {
             story.class = news.class;
             story.last = news.failure.cloned();
-            story.target = Arc::clone(news.target);
         }
     }
 
@@ -166,7 +208,15 @@ impl Entry {
     fn changed(&mut self, from: State) -> Option<Transition> {
         let to = self.circuit.state();
         let story = self.story.as_ref()?;
-        let transition = (from != to).then(|| Transition {
+        let transition = (from != to).then(|| self.transition(story, from, to));
+        if self.circuit.is_spotless() {
+            self.story = None;
+        }
+        transition
+    }
+
+    fn transition(&self, story: &Story, from: State, to: State) -> Transition {
+        Transition {
             target: Arc::clone(&story.target),
             scope: self.scope,
             key: self.key(&story.target),
@@ -175,10 +225,6 @@ impl Entry {
             class: story.class,
             first: story.first.clone(),
             last: story.last.clone(),
-        });
-        if self.circuit.is_spotless() {
-            self.story = None;
         }
-        transition
     }
 }

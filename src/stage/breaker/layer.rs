@@ -51,7 +51,10 @@ impl<S> Layer<S> for BreakerLayer {
     type Service = Breaker<S>;
 
     fn layer(&self, inner: S) -> Breaker<S> {
-        Breaker { inner, circuits: Arc::clone(&self.0) }
+        Breaker {
+            inner,
+            circuits: Arc::clone(&self.0),
+        }
     }
 }
 
@@ -73,7 +76,10 @@ where
         // Not in `poll_ready`: the target is unknown there, and who is ready may never call, with a probe in hand.
         match self.circuits.admit(&attempt) {
             Err(open) => Either::Left(ready(Err(open.into()))),
-            Ok(permit) => Either::Right(Judged { inner: self.inner.call(attempt), permit: Some(permit) }),
+            Ok(permit) => Either::Right(Judged {
+                inner: self.inner.call(attempt),
+                permit: Some(permit),
+            }),
         }
     }
 }

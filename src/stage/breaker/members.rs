@@ -63,7 +63,10 @@ impl Default for Members {
 impl Members {
     /// The address of `upstream`.
     pub(super) fn base(&self, upstream: &Upstream) -> Base {
-        let host = upstream.base_url.authority().map_or("", |authority| authority.as_str());
+        let host = upstream
+            .base_url
+            .authority()
+            .map_or("", |authority| authority.as_str());
         Base(self.hasher.hash_one(host.to_ascii_lowercase()))
     }
 
@@ -79,17 +82,37 @@ impl Members {
     /// What is known of a key.
     pub(super) fn of(&self, base: Base, holder: Holder) -> Membership {
         let generations = self.lock();
-        let found = generations.iter().find_map(|known| known.get(&(base, holder)));
+        let found = generations
+            .iter()
+            .find_map(|known| known.get(&(base, holder)));
         found.cloned().unwrap_or_default()
     }
 
     /// A reply told whose the key is. Cheap when it is nothing new, which is nearly always.
-    pub(super) fn learn(&self, target: &Target, caller: Fingerprint, organization: Option<&str>, project: Option<&str>) {
+    pub(super) fn learn(
+        &self,
+        target: &Target,
+        caller: Fingerprint,
+        organization: Option<&str>,
+        project: Option<&str>,
+    ) {
         let upstream = &*target.upstream;
-        let caller = if upstream.key == UpstreamKey::Passthrough { caller } else { Fingerprint::default() };
-        let name = |name: Option<&str>| name.filter(|n| !n.is_empty() && n.len() <= LONGEST_NAME).map(Arc::<str>::from);
+        let caller = if upstream.key == UpstreamKey::Passthrough {
+            caller
+        } else {
+            Fingerprint::default()
+        };
+        let name = |name: Option<&str>| {
+            name.filter(|n| !n.is_empty() && n.len() <= LONGEST_NAME)
+                .map(Arc::<str>::from)
+        };
         // The upstream's address in memory stands for its key and base URL: shorter to hash. A reload clears the filter.
-        let fact = self.hasher.hash_one((std::ptr::from_ref(upstream) as usize, caller.0, organization, project)) | 1;
+        let fact = self.hasher.hash_one((
+            std::ptr::from_ref(upstream) as usize,
+            caller.0,
+            organization,
+            project,
+        )) | 1;
         let slot = &self.seen[fact as usize / 2 % SLOTS];
         if slot.load(Ordering::Relaxed) == fact {
             return;
@@ -106,7 +129,9 @@ impl Members {
             self.forget_seen();
         }
         let older = generations[1].get(&key).cloned();
-        let known = generations[0].entry(key).or_insert_with(|| older.unwrap_or_default());
+        let known = generations[0]
+            .entry(key)
+            .or_insert_with(|| older.unwrap_or_default());
         known.organization = organization.or_else(|| known.organization.take());
         known.project = project.or_else(|| known.project.take());
         drop(generations);
@@ -121,6 +146,8 @@ impl Members {
     }
 
     fn lock(&self) -> MutexGuard<'_, [HashMap<(Base, Holder), Membership>; 2]> {
-        self.generations.lock().unwrap_or_else(PoisonError::into_inner)
+        self.generations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -30,7 +30,7 @@ mod status;
 mod window;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::stage) mod tests;
 
 use std::{sync::Arc, time::Duration};
 

@@ -43,7 +43,15 @@ impl Permit {
         ticket: Ticket,
         gates: GateTickets,
     ) -> Self {
-        Self { circuits, target, caller, began, ticket, gates, settled: false }
+        Self {
+            circuits,
+            target,
+            caller,
+            began,
+            ticket,
+            gates,
+            settled: false,
+        }
     }
 
     /// The attempt was answered. A whole answer is a success now, a stream at its end.
@@ -51,8 +59,10 @@ impl Permit {
         self.learn(&reply.headers);
         if reply.body.is_stream() && (self.ticket.is_probe() || !self.gates.is_empty()) {
             let now = Instant::now();
-            self.circuits.settle_target(now, &self.target, self.ticket, Outcome::Begun, None);
-            self.circuits.settle_gates(now, &self.gates, Outcome::Begun, None);
+            self.circuits
+                .settle_target(now, &self.target, self.ticket, Outcome::Begun, None);
+            self.circuits
+                .settle_gates(now, &self.gates, Outcome::Begun, None);
         }
         let usage = reply.learnt.usage;
         reply.body.on_end(self, usage);
@@ -76,15 +86,30 @@ impl Permit {
         let now = Instant::now();
         if let Some(failure) = failure {
             let verdict = &failure.verdict;
-            let (organization, project) = (verdict.organization.as_deref(), verdict.project.as_deref());
-            self.circuits.members().learn(&self.target, self.caller, organization, project);
+            let (organization, project) =
+                (verdict.organization.as_deref(), verdict.project.as_deref());
+            self.circuits
+                .members()
+                .learn(&self.target, self.caller, organization, project);
         }
-        let news = News { target: &self.target, class, failure };
-        let effect = effect(class, failure.map(|f| &**f), &self.target, &self.circuits.rules());
-        self.circuits.settle_target(now, &self.target, self.ticket, effect.target, Some(news));
-        self.circuits.settle_gates(now, &self.gates, effect.gates, Some(news));
+        let news = News {
+            target: &self.target,
+            class,
+            failure,
+        };
+        let effect = effect(
+            class,
+            failure.map(|f| &**f),
+            &self.target,
+            &self.circuits.rules(),
+        );
+        self.circuits
+            .settle_target(now, &self.target, self.ticket, effect.target, Some(news));
+        self.circuits
+            .settle_gates(now, &self.gates, effect.gates, Some(news));
         if let Some(opens) = effect.opens {
-            self.circuits.open_gate(now, self.began, self.caller, opens, news, &self.gates);
+            self.circuits
+                .open_gate(now, self.began, self.caller, opens, news, &self.gates);
         }
     }
 
@@ -94,17 +119,25 @@ impl Permit {
         }
         self.settled = true;
         let now = Instant::now();
-        self.circuits.settle_target(now, &self.target, self.ticket, outcome, None);
+        self.circuits
+            .settle_target(now, &self.target, self.ticket, outcome, None);
         self.circuits.settle_gates(now, &self.gates, outcome, None);
     }
 
     fn learn(&self, headers: &HeaderMap) {
         let provider = &self.target.upstream.provider;
-        let read = |name: &Option<HeaderName>| name.as_ref().and_then(|name| headers.get(name)?.to_str().ok());
-        let (organization, project) =
-            (read(&provider.organization_seen_header), read(&provider.project_seen_header));
+        let read = |name: &Option<HeaderName>| {
+            name.as_ref()
+                .and_then(|name| headers.get(name)?.to_str().ok())
+        };
+        let (organization, project) = (
+            read(&provider.organization_seen_header),
+            read(&provider.project_seen_header),
+        );
         if organization.is_some() || project.is_some() {
-            self.circuits.members().learn(&self.target, self.caller, organization, project);
+            self.circuits
+                .members()
+                .learn(&self.target, self.caller, organization, project);
         }
     }
 }

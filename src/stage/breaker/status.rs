@@ -61,7 +61,10 @@ pub struct CircuitStatus {
 impl Transition {
     /// The provider's ids of the first and the latest failure.
     pub fn request_ids(&self) -> (Option<&str>, Option<&str>) {
-        (request_id(self.first.as_ref()), request_id(self.last.as_ref()))
+        (
+            request_id(self.first.as_ref()),
+            request_id(self.last.as_ref()),
+        )
     }
 }
 

@@ -31,7 +31,9 @@ impl Counts {
     /// Whether failures make up `ratio` of at least `min` outcomes.
     pub(super) fn trips(self, ratio: f32, min: u32) -> bool {
         let all = u64::from(self.successes) + u64::from(self.failures);
-        self.failures > 0 && all >= u64::from(min) && f64::from(self.failures) >= f64::from(ratio) * all as f64
+        self.failures > 0
+            && all >= u64::from(min)
+            && f64::from(self.failures) >= f64::from(ratio) * all as f64
     }
 }
 
@@ -41,17 +43,23 @@ impl Window {
     /// Counts one outcome; `length` is that of the whole window.
     pub(super) fn add(&mut self, now: Instant, length: Duration, success: bool) {
         let bucket = self.turn(now, length);
-        let count = if success { &mut bucket.successes } else { &mut bucket.failures };
+        let count = if success {
+            &mut bucket.successes
+        } else {
+            &mut bucket.failures
+        };
         *count = count.saturating_add(1);
     }
 
     /// What is in the window now.
     pub(super) fn counts(&mut self, now: Instant, length: Duration) -> Counts {
         self.turn(now, length);
-        self.buckets.iter().fold(Counts::default(), |sum, b| Counts {
-            successes: sum.successes.saturating_add(b.successes),
-            failures: sum.failures.saturating_add(b.failures),
-        })
+        self.buckets
+            .iter()
+            .fold(Counts::default(), |sum, b| Counts {
+                successes: sum.successes.saturating_add(b.successes),
+                failures: sum.failures.saturating_add(b.failures),
+            })
     }
 
     /// Forgets everything.
@@ -63,7 +71,10 @@ impl Window {
     fn turn(&mut self, now: Instant, length: Duration) -> &mut Counts {
         let bucket = (length / BUCKETS as u32).max(Duration::from_millis(1));
         if bucket != self.bucket {
-            *self = Self { bucket, ..Self::default() };
+            *self = Self {
+                bucket,
+                ..Self::default()
+            };
         }
         let origin = *self.origin.get_or_insert(now);
         let number = (now.saturating_duration_since(origin).as_nanos() / bucket.as_nanos()) as u64;
@@ -89,7 +100,10 @@ mod tests {
 
     #[test]
     fn the_ratio_needs_its_minimum() {
-        let counts = Counts { successes: 1, failures: 3 };
+        let counts = Counts {
+            successes: 1,
+            failures: 3,
+        };
         assert!(counts.trips(0.5, 4));
         assert!(!counts.trips(0.5, 5));
         assert!(!counts.trips(0.8, 4));

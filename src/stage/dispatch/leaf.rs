@@ -122,7 +122,7 @@ impl Service<Attempt> for Dispatch {
 /// By what it is: an error, an event stream, a whole answer, or bytes that flow.
 async fn read(attempt: &Attempt, head: Head, body: ResponseBody) -> Result<Reply, Error> {
     if head.status.is_client_error() || head.status.is_server_error() {
-        return Err(whole::error(attempt, head, body).await);
+        return Err(Box::pin(whole::error(attempt, head, body)).await);
     }
     let kind = content_type(&head.headers);
     if is(kind, "text/event-stream") {

@@ -1,10 +1,27 @@
-//! The app's own allowance.
+//! The app's own allowance: requests and tokens per minute, concurrent calls.
+//!
+//! Inside `cache` (a hit costs nothing of it), outside `route` (what is refused here has cost nobody any work). It never
+//! waits: an app that exceeds what its owner gave it is told at once, and when to come back. A place among its concurrent
+//! calls is held to the end of the body. Apps without a quota cost nothing.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+mod layer;
+mod quotas;
+
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+
+pub use self::{
+    layer::{Quota, QuotaLayer},
+    quotas::Quotas,
+};
 
 /// The app has used up its allowance. Nobody was asked.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the app `{app}` has reached its own quota in weir ({kind}: {limit}); this is not a limit of the provider's")]
+#[error(
+    "the app `{app}` has reached its own quota in weir ({kind}: {limit}); this is not a limit of the provider's"
+)]
 pub struct Exceeded {
     pub app: Arc<str>,
     pub kind: Kind,
@@ -21,9 +38,45 @@ pub enum Kind {
     Concurrency,
 }
 
-impl std::fmt::Display for Kind { fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("x") } }
-impl Exceeded { pub fn code(&self) -> &'static str {"x"} pub fn advice(&self) -> &'static str {"x"} }
-#[derive(Debug, Default)] pub struct Quotas;
-impl Quotas { pub fn new(_: &[Arc<crate::config::App>]) -> Self { Self } }
-#[derive(Clone, Debug)] pub struct QuotaLayer; impl QuotaLayer { pub fn new(_: Arc<Quotas>) -> Self { Self } }
-impl<S> tower::Layer<S> for QuotaLayer { type Service = S; fn layer(&self, s: S) -> S { s } }
+// === impl Exceeded ===
+
+impl Exceeded {
+    /// The error code.
+    pub fn code(&self) -> &'static str {
+        match self.kind {
+            Kind::RequestsPerMinute => "app_quota_requests",
+            Kind::TokensPerMinute => "app_quota_tokens",
+            Kind::Concurrency => "app_quota_concurrency",
+        }
+    }
+
+    /// For `x-weir-advice`.
+    pub fn advice(&self) -> &'static str {
+        match (self.kind, self.retry_after) {
+            (Kind::Concurrency, _) => {
+                "Let a running call of this app end first, or raise concurrency of its [[app]]."
+            }
+            (Kind::RequestsPerMinute, _) => {
+                "Come back after the told time, or raise requests_per_minute of its [[app]]."
+            }
+            (Kind::TokensPerMinute, Some(_)) => {
+                "Come back after the told time, or raise tokens_per_minute of its [[app]]."
+            }
+            (Kind::TokensPerMinute, None) => {
+                "This request alone is larger than the app's tokens_per_minute; shrink it or raise it in its [[app]]."
+            }
+        }
+    }
+}
+
+// === impl Kind ===
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RequestsPerMinute => "requests per minute",
+            Self::TokensPerMinute => "tokens per minute",
+            Self::Concurrency => "concurrent calls",
+        })
+    }
+}

@@ -99,13 +99,10 @@ fn headers(headers: &mut HeaderMap, call: &Call, learnt: &Learnt, overhead: Dura
     headers.reserve(8);
     headers.insert(REQUEST_ID, call.id.header());
     if let Some(target) = &learnt.target {
-        if let Ok(name) = HeaderValue::from_str(&target.upstream.name) {
-            headers.insert(UPSTREAM, name);
-        }
-        if !target.model.is_empty()
-            && let Ok(model) = HeaderValue::from_str(&target.model)
-        {
-            headers.insert(MODEL, model);
+        for (name, value) in [UPSTREAM, MODEL].into_iter().zip(&target.named) {
+            if let Some(value) = value {
+                headers.insert(name, value.clone());
+            }
         }
     }
     headers.insert(CACHE, HeaderValue::from_static(learnt.cache.as_str()));

@@ -125,7 +125,7 @@ impl Router {
         };
         let Known { id, label } = self.targets.known(&to.upstream.name, &model);
         let rewrite = &*model != asked;
-        Some(Arc::new(Target { id, upstream: Arc::clone(&to.upstream), model, rewrite, label }))
+        Some(Arc::new(Target::new(id, Arc::clone(&to.upstream), model, rewrite, label)))
     }
 
     fn no_route(&self, model: &str) -> NoTarget {

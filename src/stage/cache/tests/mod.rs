@@ -1,6 +1,8 @@
 //! The stage over a hand-written inner service: clock paused, every upstream call counted.
 
+mod asks;
 mod flights;
+mod properties;
 mod replays;
 
 use std::{
