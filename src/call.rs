@@ -142,6 +142,8 @@ pub struct Target {
     pub label: Arc<str>,
     /// `x-weir-upstream` and `x-weir-model`, made once.
     pub named: [Option<HeaderValue>; 2],
+    /// `attempts_total{class="ok"}`, found on first use.
+    pub(crate) answered: std::sync::OnceLock<prometheus::IntCounter>,
 }
 
 /// Dense number of a target, for the life of the process.
@@ -214,7 +216,7 @@ impl Target {
     pub fn new(id: TargetId, upstream: Arc<Upstream>, model: Arc<str>, rewrite: bool, label: Arc<str>) -> Self {
         let value = |text: &str| HeaderValue::from_str(text).ok().filter(|_| !text.is_empty());
         let named = [value(&upstream.name), value(&model)];
-        Self { id, upstream, model, rewrite, label, named }
+        Self { id, upstream, model, rewrite, label, named, answered: std::sync::OnceLock::new() }
     }
 }
 

@@ -3,7 +3,10 @@
 //! Lines go to a buffer in memory; a thread of its own writes it out, so that a slow disk or a blocked pipe holds up
 //! nobody. When the reader is too slow the buffer is full: lines are dropped and counted, calls are not.
 
+mod line;
+
 use std::{
+    cell::RefCell,
     fs::OpenOptions,
     io::{self, Write},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -11,9 +14,8 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
-
 use super::Metrics;
+pub use line::Line;
 use crate::config;
 
 /// Lines held at most.
@@ -21,50 +23,6 @@ const MAX_BUFFER: usize = 8 * 1024 * 1024;
 /// Written out when this much is there, or after `FLUSH`.
 const ENOUGH: usize = 32 * 1024;
 const FLUSH: Duration = Duration::from_millis(100);
-
-/// What is said of a call. Neither prompts nor keys.
-#[derive(Debug, Serialize)]
-pub struct Line<'a> {
-    pub ts: String,
-    pub id: &'a str,
-    pub app: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub route: Option<&'a str>,
-    pub method: &'a str,
-    pub endpoint: &'a str,
-    /// Without the query.
-    pub path: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream_model: Option<&'a str>,
-    pub status: u16,
-    pub outcome: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub class: Option<&'a str>,
-    pub cache: &'a str,
-    pub stream: bool,
-    pub attempts: u32,
-    pub duration_ms: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_token_ms: Option<f64>,
-    pub wait_ms: f64,
-    pub overhead_us: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub input_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub output_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tokens_estimated: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub provider_request_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub sdk_retry: bool,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub tags: &'a [(String, String)],
-}
 
 /// The log; lines written after its end are dropped.
 #[derive(Debug)]
@@ -108,6 +66,17 @@ impl AccessLog {
 
     /// Adds a line.
     pub fn line(&self, line: &Line<'_>) {
+        thread_local! {
+            static TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        TEXT.with_borrow_mut(|text| {
+            text.clear();
+            line.write(text);
+            self.append(text);
+        });
+    }
+
+    fn append(&self, text: &[u8]) {
         let mut state = self.shared.state();
         if state.closed || state.buffer.len() > MAX_BUFFER {
             drop(state);
@@ -115,11 +84,7 @@ impl AccessLog {
             return;
         }
         let start = state.buffer.len();
-        if serde_json::to_writer(&mut state.buffer, line).is_err() {
-            state.buffer.truncate(start);
-            return;
-        }
-        state.buffer.push(b'\n');
+        state.buffer.extend_from_slice(text);
         let enough = start < ENOUGH && state.buffer.len() >= ENOUGH;
         drop(state);
         if enough {

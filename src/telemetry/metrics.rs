@@ -3,8 +3,6 @@
 //! Base units; labels from closed sets only: apps and routes of the configuration, models once a route has
 //! matched them (bounded, then `other`), upstreams, classes.
 
-use std::time::Duration;
-
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -51,6 +49,18 @@ pub struct Metrics {
     pub reloads: IntCounterVec,
     otel_tokens: HistogramVec,
     otel_duration: HistogramVec,
+}
+
+/// What is counted for one operation (endpoint) at one target.
+#[derive(Debug)]
+pub struct OperationHandles {
+    pub duration: Histogram,
+    input: IntCounter,
+    output: IntCounter,
+    cached_input: IntCounter,
+    reasoning: IntCounter,
+    otel_input: Histogram,
+    otel_output: Histogram,
 }
 
 /// Registers a collector and gives it back.
@@ -112,32 +122,43 @@ impl Metrics {
 
     /// An upstream call has ended at its head; `class`: `ok` or the failure's.
     pub fn attempt(&self, target: &Target, class: &str) {
-        self.attempts.with_label_values(&[&*target.upstream.name, &*target.label, class]).inc();
+        let find = |class| self.attempts.with_label_values(&[&*target.upstream.name, &*target.label, class]);
+        match class {
+            "ok" => target.answered.get_or_init(|| find(class)).inc(),
+            _ => find(class).inc(),
+        }
     }
 
-    /// Tokens of a call.
-    pub fn usage(&self, target: &Target, operation: &str, usage: &Usage) {
+    /// The handles for calls of `operation` at `target`.
+    pub fn operation_of(&self, target: &Target, operation: &str) -> OperationHandles {
         let (upstream, model) = (&*target.upstream.name, &*target.label);
-        let kinds = [
-            ("input", usage.input),
-            ("output", usage.output),
-            ("cached_input", usage.cached_input),
-            ("reasoning", usage.reasoning),
-        ];
-        for (kind, tokens) in kinds {
-            if tokens > 0 {
-                self.tokens.with_label_values(&[kind, upstream, model]).inc_by(tokens);
-            }
-        }
-        for (kind, tokens) in [("input", usage.input), ("output", usage.output)] {
-            self.otel_tokens.with_label_values(&[operation, model, kind, upstream]).observe(tokens as f64);
+        let tokens = |kind| self.tokens.with_label_values(&[kind, upstream, model]);
+        let otel = |kind| self.otel_tokens.with_label_values(&[operation, model, kind, upstream]);
+        OperationHandles {
+            duration: self.otel_duration.with_label_values(&[operation, model, upstream]),
+            input: tokens("input"),
+            output: tokens("output"),
+            cached_input: tokens("cached_input"),
+            reasoning: tokens("reasoning"),
+            otel_input: otel("input"),
+            otel_output: otel("output"),
         }
     }
+}
 
-    /// The duration of an answered call.
-    pub fn operation(&self, target: &Target, operation: &str, time: Duration) {
-        let labels = [operation, &*target.label, &*target.upstream.name];
-        self.otel_duration.with_label_values(&labels).observe(time.as_secs_f64());
+impl OperationHandles {
+    /// Tokens of a call.
+    pub fn usage(&self, usage: &Usage) {
+        self.input.inc_by(usage.input);
+        self.output.inc_by(usage.output);
+        if usage.cached_input > 0 {
+            self.cached_input.inc_by(usage.cached_input);
+        }
+        if usage.reasoning > 0 {
+            self.reasoning.inc_by(usage.reasoning);
+        }
+        self.otel_input.observe(usage.input as f64);
+        self.otel_output.observe(usage.output as f64);
     }
 }
 

@@ -6,7 +6,7 @@ mod metrics;
 
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
-pub use self::{breaker::hook as breaker_hook, metrics::Metrics};
+pub use self::{breaker::hook as breaker_hook, metrics::{Metrics, OperationHandles}};
 
 /// Sets up tracing to stderr. `RUST_LOG` wins over `level`, which is a filter such as `info` or `weir=debug`.
 ///

@@ -3,6 +3,7 @@
 //! Sees every admitted call, hits and refusals too. A stream is booked at its end, not at its start; a call whose
 //! caller left before the answer's head is booked when its future is dropped.
 
+mod handles;
 mod layer;
 mod outcome;
 mod recorder;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
-use super::Outcome;
+use super::{Outcome, handles};
 use crate::{
     call::{Call, CacheStatus, End, How, Learnt, Watch},
     dialect::openai::Usage,
@@ -112,33 +112,28 @@ impl Entry {
 
     fn count(&self, outcome: Outcome, usage: Option<Usage>, time: Duration) {
         let metrics = &self.recorder.metrics;
-        let learnt = &self.learnt;
         metrics.inflight.dec();
-        let route = learnt.route.as_deref().unwrap_or("none");
-        let (model, upstream) = learnt.target.as_ref().map_or(("other", "none"), |t| (&*t.label, &*t.upstream.name));
-        let outcome = outcome.as_str();
-        metrics.requests.with_label_values(&[&*self.call.app.name, route, model, upstream, outcome]).inc();
-        metrics.duration.with_label_values(&[route, upstream, outcome]).observe(time.as_secs_f64());
+        let handles = handles::of(metrics, &self.call, &self.learnt, outcome);
+        handles.requests.inc();
+        handles.duration.observe(time.as_secs_f64());
+        handles.cache.inc();
         metrics.overhead.observe(self.overhead.as_secs_f64());
-        metrics.cache_requests.with_label_values(&[learnt.cache.as_str()]).inc();
-        let Some(target) = &learnt.target else { return };
-        let operation = self.call.endpoint.as_str();
-        metrics.operation(target, operation, time);
+        let Some(target) = &handles.target else { return };
+        target.operation.duration.observe(time.as_secs_f64());
         if let Some(first) = self.first_token {
-            metrics.first_token.with_label_values(&[upstream, model]).observe(first.as_secs_f64());
+            target.first_token.observe(first.as_secs_f64());
         }
         // A stored or shared answer used no tokens.
-        let fresh = matches!(learnt.cache, CacheStatus::Miss | CacheStatus::Bypass);
+        let fresh = matches!(self.learnt.cache, CacheStatus::Miss | CacheStatus::Bypass);
         if let Some(usage) = usage.filter(|_| fresh) {
-            metrics.usage(target, operation, &usage);
+            target.operation.usage(&usage);
         }
     }
 
     fn line(&self, outcome: Outcome, usage: Option<Usage>, time: Duration) -> Line<'_> {
         let (call, learnt) = (&*self.call, &self.learnt);
-        let ms = |d: Duration| (d.as_secs_f64() * 1e6).round() / 1e3;
         Line {
-            ts: humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string(),
+            at: std::time::SystemTime::now(),
             id: call.id.as_str(),
             app: &call.app.name,
             route: learnt.route.as_deref(),
@@ -154,13 +149,11 @@ impl Entry {
             cache: learnt.cache.as_str(),
             stream: call.envelope.stream,
             attempts: call.meter.attempts(),
-            duration_ms: ms(time),
-            first_token_ms: self.first_token.map(ms),
-            wait_ms: ms(call.meter.waited()),
-            overhead_us: u64::try_from(self.overhead.as_micros()).unwrap_or(u64::MAX),
-            input_tokens: usage.map(|u| u.input),
-            output_tokens: usage.map(|u| u.output),
-            tokens_estimated: usage.map(|u| !u.exact).filter(|estimated| *estimated),
+            duration: time,
+            first_token: self.first_token,
+            waited: call.meter.waited(),
+            overhead: self.overhead,
+            tokens: usage.map(|u| (u.input, u.output, !u.exact)),
             provider_request_id: learnt.provider_request_id.as_ref().and_then(|id: &HeaderValue| id.to_str().ok()),
             sdk_retry: call.sdk.retry_count > 0,
             tags: &call.directives.tags,

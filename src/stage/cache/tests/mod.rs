@@ -352,13 +352,7 @@ fn failure(class: Class) -> Error {
         idle_timeout: Duration::from_secs(1),
         limits: Limits::default(),
     };
-    let target = Target {
-        id: TargetId(0),
-        upstream: Arc::new(upstream),
-        model: "gpt-4o".into(),
-        rewrite: false,
-        label: "gpt-4o".into(),
-    };
+    let target = Target::new(TargetId(0), Arc::new(upstream), "gpt-4o".into(), false, "gpt-4o".into());
     CircuitOpen {
         target: Arc::new(target),
         scope: Scope::Model,
