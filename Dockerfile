@@ -1,7 +1,8 @@
 # syntax=docker/dockerfile:1
 
-# glibc and not musl: weir allocates on every call, and musl's allocator is made for size, not for speed. The
-# builder's Debian and the runtime's must be the same release, or the binary asks for a newer glibc than there is.
+# glibc and not musl: it is what the tests and benches run on, names resolve as they do on the host, and a stock image
+# builds it. The builder's Debian and the runtime's must be the same release, or the binary asks for a newer glibc than
+# there is.
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
