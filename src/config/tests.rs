@@ -1,6 +1,7 @@
 //! The whole way of a text: what it becomes, and what is said when it is wrong.
 
 mod accepted;
+mod documented;
 mod generated;
 mod refused;
 mod shown;
