@@ -281,3 +281,16 @@ async fn sound_that_breaks_off_is_a_broken_connection_not_a_short_file() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_whose_encoding_is_corrupt_is_made_anew() {
+    in_time(async {
+        let garbled = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: 7\r\n\r\nno gzip";
+        let first = Upstream::saying(garbled).await;
+        let second = named("second").await;
+        let weir = Weir::over_two(&first.base_url(), &second.base_url(), "");
+        let answer = chat("hi", false).send(weir.addr).await;
+        assert_eq!((answer.status, answer.header("x-sim-name")), (200, "second"), "{}", answer.text());
+    })
+    .await;
+}

@@ -21,4 +21,5 @@ mod process;
 mod reload;
 mod sharing;
 mod support;
+mod tls;
 mod unseen;

@@ -44,7 +44,7 @@ impl Traffic {
                     let mut turn = 0_u32;
                     while !stop.load(SeqCst) {
                         turn += 1;
-                        let stream = turn % 2 == 0;
+                        let stream = turn.is_multiple_of(2);
                         let answer = chat(
                             &format!("caller {caller} turn {turn} [sim:tokens=5]"),
                             stream,

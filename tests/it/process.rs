@@ -1,158 +1,15 @@
-//! The binary: its exit codes, signals, admin port, and TLS to the provider.
+//! The binary: its exit codes, signals, reloads and admin port.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
-use http_body_util::Full;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-    time::Instant,
-};
+use tokio::time::Instant;
 use weir::sim::{Fault, Kind};
 
-use crate::support::{FIRST_KEY, chat, eventually, get, in_time, sim, upstream::CHAT, within};
-
-/// A process with a directory of its own; both are gone when dropped.
-struct Process {
-    child: Child,
-    directory: Directory,
-    said: Arc<Mutex<String>>,
-}
-
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("weir-it-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn command(config: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-    command.arg("serve").arg("--config").arg(config);
-    command
-        .env_clear()
-        .env("FIRST_KEY", FIRST_KEY)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    command
-}
-
-fn toml(base_url: &str, more: &str) -> String {
-    format!(
-        "listen = \"127.0.0.1:0\"\nadmin = {{ listen = \"127.0.0.1:0\" }}\n[[upstream]]\nname = \"openai\"\nbase_url = \"{base_url}\"\napi_key = \"${{FIRST_KEY}}\"\n{more}\n"
-    )
-}
-
-impl Process {
-    /// Runs with this configuration; returns when it serves.
-    async fn start(name: &str, text: &str, environment: &[(&str, &Path)]) -> Self {
-        let directory = Directory::new(name);
-        let config = directory.write("weir.toml", text);
-        let mut child = command(&config)
-            .envs(environment.iter().copied())
-            .spawn()
-            .unwrap();
-        let said = Arc::new(Mutex::new(String::new()));
-        let (hears, stderr) = (Arc::clone(&said), child.stderr.take().unwrap());
-        tokio::spawn(async move {
-            let mut lines = BufReader::new(stderr).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                hears.lock().unwrap().push_str(&format!("{line}\n"));
-            }
-        });
-        let process = Self {
-            child,
-            directory,
-            said,
-        };
-        eventually("it serves", || process.said().contains("OPENAI_BASE_URL=")).await;
-        process
-    }
-
-    /// What it has written to stderr, without colours.
-    fn said(&self) -> String {
-        let said = self.said.lock().unwrap();
-        let mut plain = String::new();
-        let mut escaped = false;
-        for c in said.chars() {
-            match c {
-                '\u{1b}' => escaped = true,
-                'm' if escaped => escaped = false,
-                _ if escaped => {}
-                _ => plain.push(c),
-            }
-        }
-        plain
-    }
-
-    fn after(&self, word: &str) -> std::net::SocketAddr {
-        let said = self.said();
-        let at = said
-            .find(word)
-            .unwrap_or_else(|| panic!("no {word} in {said}"))
-            + word.len();
-        let address: String = said[at..]
-            .trim_start_matches('"')
-            .chars()
-            .take_while(|c| c.is_ascii_digit() || ".:".contains(*c))
-            .collect();
-        address
-            .parse()
-            .unwrap_or_else(|error| panic!("{error}: {address} in {said}"))
-    }
-
-    fn apps(&self) -> std::net::SocketAddr {
-        self.after("OPENAI_BASE_URL=http://")
-    }
-
-    fn admin(&self) -> std::net::SocketAddr {
-        self.after("admin=")
-    }
-
-    /// Sends it a signal, by its id.
-    async fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it runs").to_string();
-        let sent = std::process::Command::new("kill")
-            .args([&format!("-{name}"), &id])
-            .status()
-            .unwrap();
-        assert!(sent.success());
-    }
-
-    async fn exit(&mut self) -> i32 {
-        let status = tokio::time::timeout(Duration::from_secs(15), self.child.wait())
-            .await
-            .expect("it ends")
-            .unwrap();
-        status.code().expect("it ends by itself")
-    }
-}
+use crate::support::{
+    FIRST_KEY, chat, eventually, get, in_time, named,
+    process::{Directory, Process, command, toml},
+    sim, within,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_configuration_exits_64_and_tells_every_mistake_with_its_line() {
@@ -322,10 +179,7 @@ async fn while_it_drains_it_is_alive_and_not_ready() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_takes_a_good_file_and_leaves_all_as_it_is_for_a_bad_one() {
     in_time(async {
-        let (first, second) = (
-            crate::support::named("first").await,
-            crate::support::named("second").await,
-        );
+        let (first, second) = (named("first").await, named("second").await);
         let process = Process::start("reload", &toml(&first.base_url(), ""), &[]).await;
         let (apps, admin) = (process.apps(), process.admin());
         process
@@ -383,118 +237,6 @@ async fn the_admin_port_tells_the_state_and_nothing_secret() {
         let told = format!("{}{}{}", metrics.text(), status.text(), process.said());
         assert!(!told.contains(FIRST_KEY));
         assert_eq!(get("/metrics").send(apps).await.status, 404, "not for apps");
-    })
-    .await;
-}
-
-/// An HTTPS server that speaks what the client prefers; counts its connections.
-async fn https(directory: &Directory) -> (u16, PathBuf, Arc<AtomicUsize>) {
-    let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let path = directory.write("ca.pem", &signed.cert.pem());
-    let key = tokio_rustls::rustls::pki_types::PrivateKeyDer::try_from(
-        signed.signing_key.serialize_der(),
-    )
-    .unwrap();
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let mut tls = tokio_rustls::rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![signed.cert.der().clone()], key)
-        .unwrap();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let connections = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&connections);
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, counted) = (acceptor.clone(), Arc::clone(&counted));
-            tokio::spawn(async move {
-                let Ok(stream) = acceptor.accept(stream).await else {
-                    return;
-                };
-                counted.fetch_add(1, SeqCst);
-                let service = hyper::service::service_fn(
-                    |request: http::Request<hyper::body::Incoming>| async move {
-                        // Long enough for calls to overlap.
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                        let authority = request
-                            .uri()
-                            .authority()
-                            .map(ToString::to_string)
-                            .unwrap_or_default();
-                        http::Response::builder()
-                            .header("content-type", "application/json")
-                            .header("x-spoken", format!("{:?}", request.version()))
-                            .header("x-authority", authority)
-                            .body(Full::new(bytes::Bytes::from_static(CHAT.as_bytes())))
-                    },
-                );
-                let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-            });
-        }
-    });
-    (port, path, connections)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_provider_behind_tls_is_spoken_to_in_http2_over_one_connection() {
-    in_time(async {
-        let certificates = Directory::new("tls-ca");
-        let (port, authority, connections) = https(&certificates).await;
-        let text = toml(
-            &format!("https://localhost:{port}/v1"),
-            "[server]\nworkers = 1\n[cache]\npolicy = \"off\"\n",
-        );
-        let process = Process::start("tls", &text, &[("SSL_CERT_FILE", &authority)]).await;
-        let apps = process.apps();
-        assert_eq!(
-            chat("first", false).send(apps).await.status,
-            200,
-            "{}",
-            process.said()
-        );
-        let calls: Vec<_> = (0..20)
-            .map(|i| {
-                tokio::spawn(async move { chat(&format!("call {i}"), false).send(apps).await })
-            })
-            .collect();
-        for call in calls {
-            let answer = call.await.unwrap();
-            assert_eq!((answer.status, answer.text().as_str()), (200, CHAT));
-            assert_eq!(answer.header("x-spoken"), "HTTP/2.0");
-            assert_eq!(answer.header("x-authority"), format!("localhost:{port}"));
-        }
-        assert_eq!(connections.load(SeqCst), 1);
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_that_nobody_vouches_for_is_not_accepted() {
-    in_time(async {
-        let certificates = Directory::new("tls-stranger");
-        let (port, _, connections) = https(&certificates).await;
-        let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        let other = certificates.write("other.pem", &other.cert.pem());
-        let text = toml(
-            &format!("https://localhost:{port}/v1"),
-            "[retry]\nmax_attempts = 1\n",
-        );
-        let process = Process::start("stranger", &text, &[("SSL_CERT_FILE", &other)]).await;
-        let answer = chat("hi", false).send(process.apps()).await;
-        assert!(matches!(answer.status, 502..=504), "{}", answer.text());
-        assert_eq!(answer.json()["error"]["type"], "weir_error");
-        assert!(
-            !answer.text().contains(&port.to_string()),
-            "no upstream's address in an answer: {}",
-            answer.text()
-        );
-        assert_eq!(connections.load(SeqCst), 0);
     })
     .await;
 }

@@ -279,7 +279,7 @@ pub(crate) async fn raw(addr: SocketAddr, bytes: &[u8], silence: Duration) -> St
 /// Reads until the end or until nothing comes for `silence`.
 pub(crate) async fn read_for(mut stream: Pin<&mut TcpStream>, silence: Duration) -> String {
     let mut all = Vec::new();
-    let mut buffer = [0; 16 * 1024];
+    let mut buffer = vec![0; 16 * 1024];
     while let Ok(Ok(read @ 1..)) = tokio::time::timeout(silence, stream.read(&mut buffer)).await {
         all.extend_from_slice(&buffer[..read]);
     }

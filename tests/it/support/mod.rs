@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod gateway;
+pub(crate) mod process;
 pub(crate) mod upstream;
 
 use std::{future::Future, time::Duration};
@@ -9,7 +10,7 @@ use std::{future::Future, time::Duration};
 pub(crate) use self::{
     client::{Answer, Ask, ask, chat, get, post},
     gateway::{FIRST_KEY, SECOND_KEY, Weir},
-    upstream::{Seen, Step, Upstream},
+    upstream::{Step, Upstream},
 };
 use weir::sim::{Running, Settings, Simulator};
 

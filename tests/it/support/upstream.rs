@@ -40,8 +40,6 @@ pub(crate) struct Seen {
     pub(crate) headers: Vec<(String, String)>,
     /// Without the chunks' frames.
     pub(crate) body: Bytes,
-    /// Counts connections from 0.
-    pub(crate) connection: usize,
 }
 
 type Script = dyn Fn(&Seen, usize) -> Vec<Step> + Send + Sync;
@@ -86,10 +84,10 @@ impl Upstream {
         let accepting = Arc::clone(&shared);
         let acceptor = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let connection = accepting.connections.fetch_add(1, SeqCst);
+                accepting.connections.fetch_add(1, SeqCst);
                 accepting.open.fetch_add(1, SeqCst);
                 let open = Open(Arc::clone(&accepting));
-                tokio::spawn(async move { serve(stream, connection, &open.0).await });
+                tokio::spawn(async move { serve(stream, &open.0).await });
             }
         });
         Self {
@@ -147,10 +145,10 @@ impl Seen {
     }
 }
 
-async fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
+async fn serve(mut stream: TcpStream, shared: &Shared) {
     let _ = stream.set_nodelay(true);
     let mut buffer = Vec::new();
-    while let Some(seen) = receive(&mut stream, &mut buffer, connection).await {
+    while let Some(seen) = receive(&mut stream, &mut buffer).await {
         let before = {
             let mut all = shared.seen.lock().expect("no test panics in here");
             all.push(seen.clone());
@@ -180,7 +178,7 @@ async fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
 }
 
 /// The next request on a connection; `None` at its end.
-async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize) -> Option<Seen> {
+async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
     let end = loop {
         if let Some(at) = memchr::memmem::find(buffer, b"\r\n\r\n") {
             break at + 4;
@@ -200,7 +198,6 @@ async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize
         line,
         headers,
         body: Bytes::new(),
-        connection,
     };
     seen.body = if seen.header("transfer-encoding").is_some() {
         chunked(stream, buffer).await?

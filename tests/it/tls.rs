@@ -1,0 +1,129 @@
+//! TLS to the provider, and HTTP/2 where it speaks it.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use http_body_util::Full;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+use crate::support::{
+    chat, in_time,
+    process::{Directory, Process, toml},
+    upstream::CHAT,
+};
+
+/// An HTTPS server that speaks what the client prefers; counts its connections.
+async fn https(directory: &Directory) -> (u16, PathBuf, Arc<AtomicUsize>) {
+    let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let path = directory.write("ca.pem", &signed.cert.pem());
+    let key =
+        rustls::pki_types::PrivateKeyDer::try_from(signed.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)
+        .unwrap();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, counted) = (acceptor.clone(), Arc::clone(&counted));
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(stream).await else {
+                    return;
+                };
+                counted.fetch_add(1, SeqCst);
+                let service = hyper::service::service_fn(
+                    |request: http::Request<hyper::body::Incoming>| async move {
+                        // Long enough for calls to overlap.
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        let authority = request
+                            .uri()
+                            .authority()
+                            .map(ToString::to_string)
+                            .unwrap_or_default();
+                        http::Response::builder()
+                            .header("content-type", "application/json")
+                            .header("x-spoken", format!("{:?}", request.version()))
+                            .header("x-authority", authority)
+                            .body(Full::new(bytes::Bytes::from_static(CHAT.as_bytes())))
+                    },
+                );
+                let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            });
+        }
+    });
+    (port, path, connections)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_behind_tls_is_spoken_to_in_http2_over_one_connection() {
+    in_time(async {
+        let certificates = Directory::new("tls-ca");
+        let (port, authority, connections) = https(&certificates).await;
+        let text = toml(
+            &format!("https://localhost:{port}/v1"),
+            "[server]\nworkers = 1\n[cache]\npolicy = \"off\"\n",
+        );
+        let process = Process::start("tls", &text, &[("SSL_CERT_FILE", &authority)]).await;
+        let apps = process.apps();
+        assert_eq!(
+            chat("first", false).send(apps).await.status,
+            200,
+            "{}",
+            process.said()
+        );
+        let calls: Vec<_> = (0..20)
+            .map(|i| {
+                tokio::spawn(async move { chat(&format!("call {i}"), false).send(apps).await })
+            })
+            .collect();
+        for call in calls {
+            let answer = call.await.unwrap();
+            assert_eq!((answer.status, answer.text().as_str()), (200, CHAT));
+            assert_eq!(answer.header("x-spoken"), "HTTP/2.0");
+            assert_eq!(answer.header("x-authority"), format!("localhost:{port}"));
+        }
+        assert_eq!(connections.load(SeqCst), 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_nobody_vouches_for_is_not_accepted() {
+    in_time(async {
+        let certificates = Directory::new("tls-stranger");
+        let (port, _, connections) = https(&certificates).await;
+        let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let other = certificates.write("other.pem", &other.cert.pem());
+        let text = toml(
+            &format!("https://localhost:{port}/v1"),
+            "[retry]\nmax_attempts = 1\n",
+        );
+        let process = Process::start("stranger", &text, &[("SSL_CERT_FILE", &other)]).await;
+        let answer = chat("hi", false).send(process.apps()).await;
+        assert!(matches!(answer.status, 502..=504), "{}", answer.text());
+        assert_eq!(answer.json()["error"]["type"], "weir_error");
+        assert!(
+            !answer.text().contains(&port.to_string()),
+            "no upstream's address in an answer: {}",
+            answer.text()
+        );
+        assert_eq!(connections.load(SeqCst), 0);
+    })
+    .await;
+}
