@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, watch};
 
 use self::listen::Listeners;
 use crate::{
+    call::Target,
     config::{CachePolicy, Config, UpstreamKey},
     stage::{
         admit, breaker, cache, ingress, limit, quota,
@@ -103,13 +104,17 @@ impl State {
     fn new(config: &Config) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new());
         let log = AccessLog::open(&config.log.access, Arc::clone(&metrics)).map_err(StartError::AccessLog)?;
+        let waits = Arc::clone(&metrics);
+        let limits = limit::Limits::default().with_hook(Arc::new(move |target: &Target, time: Duration| {
+            waits.limit_wait.with_label_values(&[&*target.upstream.name]).observe(time.as_secs_f64());
+        }));
         let circuits = breaker::Circuits::new(config.breaker.clone()).with_hook(telemetry::breaker_hook(&metrics));
         Ok(Self {
             recorder: Arc::new(Recorder::new(Arc::clone(&metrics), log)),
             metrics,
             gate: Arc::default(),
             circuits: Arc::new(circuits),
-            limits: Arc::default(),
+            limits: Arc::new(limits),
             targets: Arc::default(),
             cache: std::sync::Mutex::default(),
             draining: AtomicBool::new(false),
@@ -151,7 +156,8 @@ impl State {
 // === impl Parts ===
 
 impl Parts {
-    fn new(config: Arc<Config>, state: &State) -> Self {
+    /// `before`: the allowances in force, so that a reload refills nobody's.
+    fn new(config: Arc<Config>, state: &State, before: Option<&quota::Quotas>) -> Self {
         let passthrough = config.upstreams.iter().any(|upstream| upstream.key == UpstreamKey::Passthrough);
         let router = Arc::new(Router::new(&config, Arc::clone(&state.targets)));
         state.circuits.reconfigure(config.breaker.clone());
@@ -176,7 +182,10 @@ impl Parts {
                 timeout: config.server.timeout,
             },
             cache,
-            quotas: Arc::new(quota::Quotas::new(&config.apps)),
+            quotas: Arc::new(match before {
+                Some(before) => before.renewed(&config.apps),
+                None => quota::Quotas::new(&config.apps),
+            }),
             router,
             retry: Arc::new(retry::Shared::new(config.retry.clone(), Arc::clone(&state.circuits), Arc::clone(&state.metrics))),
             circuits: Arc::clone(&state.circuits),
@@ -201,7 +210,7 @@ impl Gateway {
         let address = listeners.address();
         let state = Arc::new(State::new(&config)?);
         let config = Arc::new(config);
-        let (parts, _) = watch::channel(Arc::new(Parts::new(Arc::clone(&config), &state)));
+        let (parts, _) = watch::channel(Arc::new(Parts::new(Arc::clone(&config), &state, None)));
         let (phase, _) = watch::channel(Phase::Serving);
         let connections = Arc::new(Semaphore::new(config.server.max_connections as usize));
         let mut workers = Vec::with_capacity(count);
@@ -260,7 +269,8 @@ impl Gateway {
         if config.log.access != old.log.access {
             fixed.push("log.access");
         }
-        self.parts.send_replace(Arc::new(Parts::new(Arc::new(config), &self.state)));
+        let parts = Parts::new(Arc::new(config), &self.state, Some(&self.parts().quotas));
+        self.parts.send_replace(Arc::new(parts));
         fixed
     }
 

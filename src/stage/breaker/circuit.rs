@@ -17,18 +17,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::window::{Counts, Window};
+use super::{ramp::Ramp, window::Window};
 use crate::config;
 
-/// Shares of the traffic let through after a good probe, one step after the other.
-const RAMP: [f32; 4] = [0.10, 0.25, 0.50, 0.75];
-/// Length of one step. With four of them, full traffic is back within the shortest interval between probes.
-const STEP: Duration = Duration::from_secs(1);
-/// Calls let through in each step whatever the share: the ramp is there against a slam, and a sidecar with a few calls
-/// a minute is none.
-const STEP_FLOOR: u32 = 3;
 /// A refused caller is told no shorter time, so that it does not spin.
-const SHORTEST_TOLD: Duration = Duration::from_millis(100);
+pub(super) const SHORTEST_TOLD: Duration = Duration::from_millis(100);
 
 /// What a circuit does with an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -88,17 +81,6 @@ enum Phase {
     Recovering(Ramp),
 }
 
-#[derive(Clone, Debug)]
-struct Ramp {
-    started: Instant,
-    step: usize,
-    /// Let through in this step.
-    passed: u32,
-    /// Part of a call saved up towards the next one let through.
-    credit: f32,
-    outcomes: Counts,
-}
-
 /// See the module's documentation.
 #[derive(Clone, Debug)]
 pub(super) struct Circuit {
@@ -144,34 +126,6 @@ impl Pace {
             max: rules.billing_probe_max,
             growth: 2.0,
         }
-    }
-}
-
-// === impl Ramp ===
-
-impl Ramp {
-    fn new(now: Instant) -> Self {
-        Self {
-            started: now,
-            step: 0,
-            passed: 0,
-            credit: 0.0,
-            outcomes: Counts::default(),
-        }
-    }
-
-    /// The step of now; `None` when all are done.
-    fn step(&self, now: Instant) -> Option<usize> {
-        let step =
-            (now.saturating_duration_since(self.started).as_millis() / STEP.as_millis()) as usize;
-        (step < RAMP.len()).then_some(step)
-    }
-
-    fn to_next_step(&self, now: Instant) -> Duration {
-        let steps = self.step(now).map_or(0, |step| step as u32 + 1);
-        (self.started + STEP * steps)
-            .saturating_duration_since(now)
-            .max(SHORTEST_TOLD)
     }
 }
 
@@ -232,7 +186,7 @@ impl Circuit {
     /// Ends a recovery whose time is over.
     pub(super) fn refresh(&mut self, now: Instant) {
         if let Phase::Recovering(ramp) = &self.phase
-            && ramp.step(now).is_none()
+            && ramp.is_over(now)
         {
             self.close(now);
         }
@@ -252,12 +206,7 @@ impl Circuit {
                 .due_again(*started)
                 .saturating_duration_since(now)
                 .max(SHORTEST_TOLD)),
-            Phase::Recovering(ramp) => match ramp.step(now) {
-                None => Ok(()),
-                Some(step) if step != ramp.step || ramp.passed < STEP_FLOOR => Ok(()),
-                Some(step) if ramp.credit + RAMP[step] >= 1.0 => Ok(()),
-                Some(_) => Err(ramp.to_next_step(now)),
-            },
+            Phase::Recovering(ramp) => ramp.peek(now),
         }
     }
 
@@ -276,19 +225,7 @@ impl Circuit {
                 });
             }
             Phase::Recovering(ramp) => {
-                let step = ramp.step(now).unwrap_or(ramp.step);
-                if step != ramp.step {
-                    (ramp.step, ramp.passed) = (step, 0);
-                }
-                // Within the floor nothing is drawn; past it every call adds its share, and whole ones pass.
-                if ramp.passed >= STEP_FLOOR {
-                    ramp.credit += RAMP[step];
-                }
-                verdict?;
-                if ramp.passed >= STEP_FLOOR {
-                    ramp.credit -= 1.0;
-                }
-                ramp.passed += 1;
+                ramp.pass(now)?;
                 return Ok(Ticket {
                     epoch: self.epoch,
                     probe: None,
@@ -374,7 +311,7 @@ impl Circuit {
         self.refresh(now);
         match &self.phase {
             Phase::Closed => self.open(now, pace, told, dice),
-            Phase::Recovering(ramp) if began >= ramp.started => self.open(now, pace, told, dice),
+            Phase::Recovering(ramp) if began >= ramp.started() => self.open(now, pace, told, dice),
             Phase::Open { .. } | Phase::HalfOpen { .. } | Phase::Recovering(_) => {}
         }
     }
@@ -444,9 +381,7 @@ impl Circuit {
     }
 
     fn recover(&mut self, now: Instant, success: bool) {
-        let mut ramp = Ramp::new(now);
-        ramp.outcomes.successes = u32::from(success);
-        self.phase = Phase::Recovering(ramp);
+        self.phase = Phase::Recovering(Ramp::new(now, success));
     }
 
     fn close(&mut self, now: Instant) {

@@ -12,7 +12,7 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `window`, `circuit` | the algorithm, plain data: outcomes, states, probes, ramp |
+//! | `window`, `ramp`, `circuit` | the algorithm, plain data: outcomes, states, probes, ramp |
 //! | `effect` | what a failure means for the circuits that the attempt has passed |
 //! | `members` | which key belongs to which organisation and project |
 //! | `entry`, `status` | a circuit's story, for callers, alerts and operators |
@@ -26,6 +26,7 @@ mod entry;
 mod layer;
 mod members;
 mod permit;
+mod ramp;
 mod status;
 mod window;
 

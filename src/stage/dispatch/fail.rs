@@ -79,6 +79,14 @@ pub(super) fn broken_body(attempt: &Attempt, head: &Head, error: &(dyn StdError 
     failure(attempt, verdict, None, "the provider's answer broke off".to_owned())
 }
 
+/// The answer's bytes are all there and are no whole answer: cut JSON, a corrupt encoding. Its words cannot be judged;
+/// it is as good as a body that broke off.
+pub(super) fn mangled(attempt: &Attempt, head: &Head, what: &str) -> Error {
+    let mut verdict = verdict(attempt, head, b"", Transport::Network(NetworkKind::Reset));
+    verdict.request_id = verdict.request_id.or_else(|| request_id(attempt, head));
+    failure(attempt, verdict, None, what.to_owned())
+}
+
 /// No first byte, no first token, or silence later.
 pub(super) fn silent(attempt: &Attempt, what: &str, after: Duration) -> Error {
     let what = format!("{what} within {}", humantime::format_duration(after));

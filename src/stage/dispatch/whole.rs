@@ -90,7 +90,7 @@ pub(super) async fn answer(attempt: &Attempt, head: Head, body: ResponseBody) ->
     let raw = collected.bytes;
     let call = &attempt.call;
     let Some(decoded) = decoded(&head, &raw) else {
-        return Err(fail::not_an_answer(attempt, head, &raw, Transport::ObjectIn200, "the answer's encoding is corrupt"));
+        return Err(fail::mangled(attempt, &head, "the answer's encoding is corrupt"));
     };
     let kind = content_type(&head.headers);
     let due = call.endpoint.has_model() && head.status == StatusCode::OK && call.method != Method::HEAD;
@@ -112,8 +112,7 @@ pub(super) async fn answer(attempt: &Attempt, head: Head, body: ResponseBody) ->
             Ok(_) if usage.is_some() => {}
             Ok(facts) => usage = facts.usage,
             Err(_) if call.endpoint.has_json_body() => {
-                let what = "the answer is not whole JSON";
-                return Err(fail::not_an_answer(attempt, head, &decoded, Transport::ObjectIn200, what));
+                return Err(fail::mangled(attempt, &head, "the answer is not whole JSON"));
             }
             Err(_) => {}
         }

@@ -36,7 +36,7 @@ const ROOTS: &[&str] = &[
 pub fn canonical(path: &PathAndQuery) -> Option<PathAndQuery> {
     let text = path.as_str();
     let plain = path.path();
-    if plain.split('/').any(climbs) {
+    if climbs(plain) {
         return None;
     }
     if plain.strip_prefix("/v1/").is_some_and(|rest| !rest.is_empty()) {
@@ -49,13 +49,13 @@ pub fn canonical(path: &PathAndQuery) -> Option<PathAndQuery> {
     PathAndQuery::try_from(format!("/v1{text}")).ok()
 }
 
-fn climbs(segment: &str) -> bool {
-    let dot = |s: &str| s == "." || s.eq_ignore_ascii_case("%2e");
-    match segment.len() {
-        0 => false,
-        1..=3 => dot(segment) || segment == "..",
-        4..=6 => segment.to_ascii_lowercase().replace("%2e", ".") == "..",
-        _ => false,
+/// Whether a part of `path` climbs, read as carelessly as the most careless server might: escaped dots are dots,
+/// escaped slashes and backslashes part segments.
+fn climbs(path: &str) -> bool {
+    let dots = |path: &str| path.split(['/', '\\']).any(|part| part == "." || part == "..");
+    match path.contains('%') {
+        true => dots(&path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "\\")),
+        false => dots(path),
     }
 }
 
@@ -83,9 +83,11 @@ mod tests {
 
     #[test]
     fn no_path_climbs_out_of_the_prefix() {
-        for path in ["/v1/../admin", "/v1/files/%2e%2e/%2E%2e/x", "/v1/./x", "/v1/.%2e/x"] {
+        for path in ["/v1/../admin", "/v1/files/%2e%2e/%2E%2e/x", "/v1/./x", "/v1/.%2e/x", "/v1/files/%2e.%2Fx", "/v1/..%5cx"] {
             assert_eq!(of(path), None, "{path}");
         }
-        assert!(of("/v1/files/..a/content").is_some());
+        for path in ["/v1/files/..a/content", "/v1/models/org%2Fname", "/v1/models/a..b"] {
+            assert!(of(path).is_some(), "{path}");
+        }
     }
 }

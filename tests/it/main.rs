@@ -1,0 +1,20 @@
+//! The gateway, end to end: real sockets, the simulated provider or a scripted one behind it, a raw client before it.
+//!
+//! A module per behaviour; every test is parallel, waits for conditions and ends in time.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what is meant")]
+
+mod broken_streams;
+mod caching;
+mod fidelity;
+mod hangup;
+mod ingress;
+mod keys;
+mod money;
+mod outage;
+mod patience;
+mod process;
+mod reload;
+mod sharing;
+mod support;
+mod unseen;
