@@ -29,10 +29,8 @@ pub(super) fn take(headers: &mut HeaderMap) -> Result<(Directives, Option<Durati
             "x-weir-fallback" => directives.no_fallback = one_of("x-weir-fallback", text, &[("on", false), ("off", true)])?,
             "x-weir-timeout" => timeout = Some(duration(text)?),
             "x-weir-cache" => cache_word(text, &mut directives.cache)?,
-            tag if tag.starts_with(TAG) => {
-                if directives.tags.len() < MAX_TAGS {
-                    directives.tags.push((tag[TAG.len()..].to_owned(), text.chars().take(MAX_TAG_BYTES).collect()));
-                }
+            tag if tag.starts_with(TAG) && directives.tags.len() < MAX_TAGS => {
+                directives.tags.push((tag[TAG.len()..].to_owned(), text.chars().take(MAX_TAG_BYTES).collect()));
             }
             // A header of a later version, or of ours come back: not for the provider either.
             _ => {}

@@ -31,8 +31,10 @@ pub(super) struct Handles {
     /// Absent when no target was reached.
     pub(super) target: Option<TargetHandles>,
     /// What the key's addresses belong to: as long as it is held, no other thing can have the same address.
-    _pinned: (Arc<Metrics>, Arc<App>, Option<Arc<str>>, Option<Arc<Target>>),
+    _pinned: Pinned,
 }
+
+type Pinned = (Arc<Metrics>, Arc<App>, Option<Arc<str>>, Option<Arc<Target>>);
 
 #[derive(Debug)]
 pub(super) struct TargetHandles {

@@ -21,7 +21,10 @@ const MAX_TARGETS: usize = 2048;
 
 /// Gives targets their numbers. Lives as long as the process, so that circuits and buckets survive a reload.
 #[derive(Debug, Default)]
-pub struct Targets(RwLock<HashMap<(Arc<str>, Arc<str>), Known>>);
+pub struct Targets(RwLock<HashMap<Name, Known>>);
+
+/// Upstream and model.
+type Name = (Arc<str>, Arc<str>);
 
 #[derive(Clone, Debug)]
 struct Known {
