@@ -48,6 +48,8 @@ cat > "$root/inside.sh" <<'INSIDE'
 set -eu
 image=$1
 fail() { echo "verify-image: $*" >&2; exit 1; }
+sim='' weir=''
+trap 'for left in $sim $weir; do kill "$left" 2>/dev/null || true; done' EXIT
 ip link set lo up
 mount --bind "$image" "$image"
 mount --bind /dev "$image/dev"
