@@ -159,7 +159,7 @@ impl Parts {
     /// `before`: the allowances in force, so that a reload refills nobody's.
     fn new(config: Arc<Config>, state: &State, before: Option<&quota::Quotas>) -> Self {
         let passthrough = config.upstreams.iter().any(|upstream| upstream.key == UpstreamKey::Passthrough);
-        let router = Arc::new(Router::new(&config, Arc::clone(&state.targets)));
+        let router = Arc::new(Router::new(&config, Arc::clone(&state.targets), Arc::clone(&state.metrics)));
         state.circuits.reconfigure(config.breaker.clone());
         let cached = config.routes.iter().any(|route| route.cache_policy.is_some_and(|p| p != CachePolicy::Off));
         let cached = cached || config.cache.as_ref().is_some_and(|cache| cache.policy != CachePolicy::Off);
@@ -180,6 +180,7 @@ impl Parts {
             admit: admit::Params {
                 apps: Arc::new(admit::Apps::new(&config.apps, passthrough)),
                 timeout: config.server.timeout,
+                router: Arc::clone(&router),
             },
             cache,
             quotas: Arc::new(match before {
@@ -266,8 +267,17 @@ impl Gateway {
         if config.server.max_connections != old.server.max_connections {
             fixed.push("server.max_connections");
         }
+        if config.server.header_timeout != old.server.header_timeout {
+            fixed.push("server.header_timeout");
+        }
+        if config.server.max_header_bytes != old.server.max_header_bytes {
+            fixed.push("server.max_header_bytes");
+        }
         if config.log.access != old.log.access {
             fixed.push("log.access");
+        }
+        if config.log.level != old.log.level {
+            fixed.push("log.level");
         }
         let parts = Parts::new(Arc::new(config), &self.state, Some(&self.parts().quotas));
         self.parts.send_replace(Arc::new(parts));

@@ -1,7 +1,7 @@
 //! THE chain: every layer in the order in which a request meets it.
 //!
 //! It is built once per worker and configuration. What the layers share over all workers is in
-//! [`Parts`](crate::app::Parts); the pool is the worker's own.
+//! [`Parts`]; the pool is the worker's own.
 
 use std::convert::Infallible;
 

@@ -4,11 +4,12 @@ use std::{io, net::SocketAddr, os::unix::fs::PermissionsExt, sync::Arc, time::Du
 
 use axum::{
     Json, Router,
-    extract::State,
-    http::{StatusCode, header},
+    extract::{Query, State},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
+use serde::Deserialize;
 use serde_json::json;
 use tokio::net::{TcpListener, UnixListener};
 use tower_http::{set_header::SetResponseHeaderLayer, timeout::TimeoutLayer};
@@ -84,6 +85,7 @@ fn router(admin: Admin) -> Router {
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
         .route("/status", get(status))
+        .route("/credit/topped-up", post(topped_up))
         .route("/", get(index))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(10)))
         .layer(SetResponseHeaderLayer::overriding(
@@ -111,6 +113,20 @@ async fn ready(State(admin): State<Admin>) -> Response {
 async fn status(State(admin): State<Admin>) -> Json<Status> {
     let parts = Arc::clone(&admin.parts.borrow());
     Json(Status::of(&admin.state, &parts))
+}
+
+#[derive(Debug, Deserialize)]
+struct ToppedUp {
+    upstream: Option<String>,
+}
+
+/// A page in a browser may post anywhere; it is told apart by its `Origin`.
+async fn topped_up(State(admin): State<Admin>, Query(which): Query<ToppedUp>, headers: HeaderMap) -> Response {
+    if headers.contains_key(header::ORIGIN) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    let probing = admin.state.circuits.probe_now(which.upstream.as_deref());
+    Json(json!({ "probing": probing })).into_response()
 }
 
 async fn index() -> Response {

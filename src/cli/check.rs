@@ -57,7 +57,7 @@ pub(crate) fn print(text: &str) -> ExitCode {
     }
 }
 
-fn complain(text: &str) {
+pub(crate) fn complain(text: &str) {
     // Nobody is left to be told when stderr is closed.
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

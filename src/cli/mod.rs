@@ -1,7 +1,9 @@
 //! The command line: one file per subcommand.
 
+mod ask;
 pub mod check;
 pub mod config;
+pub mod credit;
 pub mod health;
 pub mod keys;
 pub mod serve;
@@ -45,6 +47,8 @@ enum Command {
     Keys(keys::Args),
     /// Run a simulated OpenAI to develop and measure against: no key, no cost, and failures on demand
     Simulate(simulate::Args),
+    /// Tell a running gateway that credit was added
+    Credit(credit::Args),
     /// Ask a running gateway whether it is alive (for container health checks)
     Health(health::Args),
 }
@@ -58,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Config(args) => config::run(&args, global.config),
         Command::Keys(args) => keys::run(&args),
         Command::Simulate(args) => simulate::run(args),
+        Command::Credit(args) => credit::run(&args, &global),
         Command::Health(args) => health::run(&args, &global),
     }
 }
@@ -67,7 +72,8 @@ fn load(global: &Global) -> Result<Config, ExitCode> {
     match Config::load(&LoadOptions::of_process(global.config.clone())) {
         Ok((config, warnings)) => {
             for warning in &warnings {
-                tracing::warn!("{warning}");
+                // Before the log is set up, and meant for who starts it.
+                check::complain(&format!("{warning}\n"));
             }
             Ok(config)
         }

@@ -38,7 +38,6 @@ pub fn run(global: &Global) -> ExitCode {
 }
 
 async fn serve(config: Config, global: &Global) -> ExitCode {
-    let (delay, timeout) = (config.server.drain_delay, config.server.drain_timeout);
     let admin_listen = config.admin.clone();
     let gateway = match Gateway::start(config) {
         Ok(gateway) => gateway,
@@ -59,6 +58,8 @@ async fn serve(config: Config, global: &Global) -> ExitCode {
     signals.until_end(&gateway, global).await;
     tracing::info!(inflight = gateway.state.gate.inflight(), "Draining: no new connections, running calls finish.");
     gateway.drain();
+    let in_force = gateway.config();
+    let (delay, timeout) = (in_force.server.drain_delay, in_force.server.drain_timeout);
     let mut again = pin_second(&mut signals);
     if !delay.is_zero() {
         tokio::select! {
@@ -99,8 +100,15 @@ fn announce(gateway: &Gateway, admin: Option<&admin::AdminServer>) {
         admin = admin.unwrap_or_else(|| "off".to_owned()),
         config = config.source.as_ref().map_or_else(|| "built-in defaults".to_owned(), |p| p.display().to_string()),
         upstreams = config.upstreams.iter().map(|u| &*u.name).collect::<Vec<_>>().join(", "),
-        "weir {} serves. Point an app at it with OPENAI_BASE_URL=http://{apps}/v1",
+        "weir {} serves. {}",
         env!("CARGO_PKG_VERSION"),
+        gateway.address().map_or_else(String::new, |address| {
+            let mut near = address;
+            if near.ip().is_unspecified() {
+                near.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+            }
+            format!("Point an app at it with OPENAI_BASE_URL=http://{near}/v1")
+        }),
     );
 }
 

@@ -1,8 +1,8 @@
 //! The configuration: read, checked, resolved.
 //!
-//! The way of a file: [`tree`] reads it into values that know their place, [`overrides`] puts
-//! `WEIR__…` variables over it, the typed [`reader`]s check it against the key [`table`] and
-//! [`resolve`] turns names into references. Nothing stops at the first mistake: all of them are
+//! The way of a file: `tree` reads it into values that know their place, `overrides` puts
+//! `WEIR__…` variables over it, the typed `reader`s check it against the key `table` and
+//! `resolve` turns names into references. Nothing stops at the first mistake: all of them are
 //! told at once ([`Mistakes`]), each with its line, what was found and what would be accepted.
 //! What comes out ([`Config`]) is sound: nothing built from it can fail for a reason of the file.
 //!

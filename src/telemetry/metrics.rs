@@ -7,7 +7,7 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::{call::Target, dialect::openai::Usage};
+use crate::{call::Target, config::Limit, dialect::openai::Usage};
 
 /// A provider's answers: 10 ms to 10 min.
 const SECONDS: &[f64] =
@@ -126,6 +126,22 @@ impl Metrics {
         match class {
             "ok" => target.answered.get_or_init(|| find(class)).inc(),
             _ => find(class).inc(),
+        }
+    }
+
+    /// The limits set for `target`, per minute (`concurrency`: calls at once, over all models).
+    pub fn limits_of(&self, target: &Target) {
+        let limits = &target.upstream.limits;
+        let kinds = [
+            ("requests_per_minute", limits.requests_per_minute),
+            ("tokens_per_minute", limits.tokens_per_minute),
+            ("concurrency", limits.concurrency),
+        ];
+        for (kind, limit) in kinds {
+            if let Limit::Fixed(limit) = limit {
+                let labels = [&*target.upstream.name, &*target.label, kind];
+                self.limit_capacity.with_label_values(&labels).set(limit.get().into());
+            }
         }
     }
 

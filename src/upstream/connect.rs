@@ -34,13 +34,12 @@ impl Connector {
     /// When `https` is needed and not one root can be loaded: without that every call would fail.
     pub fn new(https: bool) -> Result<Self, TlsError> {
         let mut roots = rustls::RootCertStore::empty();
-        if https {
-            let found = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(found.certs);
-            if roots.is_empty() {
-                let why = found.errors.first().map_or_else(|| "none present".to_owned(), ToString::to_string);
-                return Err(TlsError(why));
-            }
+        // Always: a reload may add the first provider that needs them.
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if https && roots.is_empty() {
+            let why = found.errors.first().map_or_else(|| "none present".to_owned(), ToString::to_string);
+            return Err(TlsError(why));
         }
         let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)

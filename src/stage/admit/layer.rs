@@ -17,7 +17,7 @@ use crate::{
         openai::{Envelope, multipart},
     },
     error::Error,
-    stage::Answering,
+    stage::{Answering, route::Router},
 };
 
 /// A caller's own timeout, less this share: our error must arrive before it gives up.
@@ -30,6 +30,8 @@ pub struct Params {
     pub apps: Arc<Apps>,
     /// Time to the first byte of the answer for callers that name none.
     pub timeout: Duration,
+    /// For routes that have a timeout of their own.
+    pub router: Arc<Router>,
 }
 
 #[derive(Clone, Debug)]
@@ -90,7 +92,10 @@ impl Params {
         let envelope = envelope(endpoint, &payload, &headers);
         strip(&mut headers);
         let told = timeout.or(sdk_timeout);
-        let time = told.map_or(self.timeout, |t| t - t.mul_f64(MARGIN).min(LONGEST_MARGIN));
+        let time = told.map_or_else(
+            || self.router.timeout(envelope.model.as_deref().unwrap_or_default()).unwrap_or(self.timeout),
+            |t| t - t.mul_f64(MARGIN).min(LONGEST_MARGIN),
+        );
         Ok(Call {
             id,
             arrived,

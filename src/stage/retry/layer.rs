@@ -21,6 +21,7 @@ use crate::{
     models,
     stage::{Answering, breaker::Circuits},
     telemetry::Metrics,
+    triage::{Class, NextTarget},
 };
 
 /// How long the budget remembers calls.
@@ -147,6 +148,8 @@ where
                 let larger = |t: &Target| matches!((window, models::context_window(&t.model)), (Some(a), Some(b)) if b > a);
                 at = state.following(index, &error, larger);
             }
+            // A fallback that lacks the endpoint is not the end of the call.
+            Decision::Stop if state.lacks_endpoint(&error) => at = state.following(index, &error, |_| true),
             Decision::Stop => at = None,
         }
         repeats = 0;
@@ -207,6 +210,11 @@ impl Loop<'_> {
         }
     }
 
+    /// A fallback says 404 to a path that the first target knows.
+    fn lacks_endpoint(&self, error: &Error) -> bool {
+        self.error.is_some() && error.failure_class() == Some(Class::NotFound)
+    }
+
     /// The next target that `fits`, if attempts and time are left.
     fn following(&self, index: usize, error: &Error, fits: impl Fn(&Target) -> bool) -> Option<usize> {
         let call = self.call();
@@ -219,13 +227,16 @@ impl Loop<'_> {
         Some(next)
     }
 
-    /// Remembers what to tell the caller. A provider's own failure in this call says more than a circuit that was open;
-    /// a fallback's misconfigured key says less than what made the fallback necessary.
+    /// Remembers what to tell the caller. A provider's own failure in this call says more than a circuit that was open.
+    /// A fallback that does not take the call as it is (another model, another set of endpoints, a key of ours that is
+    /// wrong) says less than what made it necessary: the app would look for a mistake in its request.
     fn keep(&mut self, error: Error) {
         let replaces = match (&self.error, &error) {
             (None, _) => true,
             (Some(Error::Upstream(_)), Error::Upstream(new)) => {
-                !(new.own_key && new.verdict.policy().next_target == crate::triage::NextTarget::OwnKeyOnly)
+                let class = new.verdict.class;
+                let ours = new.own_key && new.verdict.policy().next_target == NextTarget::OwnKeyOnly;
+                !(ours || class.is_callers_mistake() || matches!(class, Class::ModelNotFound | Class::RoutingNoProvider))
             }
             (Some(Error::Upstream(_)), _) => false,
             (Some(_), Error::Upstream(_)) => true,

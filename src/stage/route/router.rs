@@ -2,15 +2,15 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, PoisonError, RwLock,
-    },
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use super::NoTarget;
 use crate::{
     call::{Target, TargetId},
     config::{CachePolicy, Config, Route, RouteTarget, UpstreamId},
+    telemetry::Metrics,
     triage::Dialect,
 };
 
@@ -48,6 +48,9 @@ pub struct Router {
     planned: RwLock<HashMap<Box<str>, Planned>>,
     /// Some route has a cache policy of its own.
     own_policies: bool,
+    /// Some route has a timeout of its own.
+    own_timeouts: bool,
+    metrics: Arc<Metrics>,
 }
 
 // === impl Targets ===
@@ -74,9 +77,15 @@ impl Targets {
 
 impl Router {
     /// The routes of `config`.
-    pub fn new(config: &Config, targets: Arc<Targets>) -> Self {
-        let own_policies = config.routes.iter().any(|route| route.cache_policy.is_some());
-        Self { routes: config.routes.clone(), targets, planned: RwLock::default(), own_policies }
+    pub fn new(config: &Config, targets: Arc<Targets>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            routes: config.routes.clone(),
+            targets,
+            planned: RwLock::default(),
+            own_policies: config.routes.iter().any(|route| route.cache_policy.is_some()),
+            own_timeouts: config.routes.iter().any(|route| route.timeout.is_some()),
+            metrics,
+        }
     }
 
     /// The route of a model, by the patterns alone. An empty name matches `*` only, or the very first route:
@@ -95,6 +104,14 @@ impl Router {
             return None;
         }
         self.plan(model).ok().and_then(|planned| planned.route.cache_policy)
+    }
+
+    /// The timeout of the model's route, if it has its own.
+    pub fn timeout(&self, model: &str) -> Option<Duration> {
+        if !self.own_timeouts {
+            return None;
+        }
+        self.plan(model).ok().and_then(|planned| planned.route.timeout)
     }
 
     pub(super) fn plan(&self, model: &str) -> Result<Planned, NoTarget> {
@@ -128,7 +145,9 @@ impl Router {
         };
         let Known { id, label } = self.targets.known(&to.upstream.name, &model);
         let rewrite = &*model != asked;
-        Some(Arc::new(Target::new(id, Arc::clone(&to.upstream), model, rewrite, label)))
+        let target = Target::new(id, Arc::clone(&to.upstream), model, rewrite, label);
+        self.metrics.limits_of(&target);
+        Some(Arc::new(target))
     }
 
     fn no_route(&self, model: &str) -> NoTarget {
