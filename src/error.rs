@@ -61,6 +61,7 @@ impl Error {
     /// Whose doing it is.
     pub fn origin(&self) -> Origin {
         match self {
+            Self::Cache(cache::Unanswered::TimedOut | cache::Unanswered::Lost) => Origin::Gateway,
             Self::Ingress(_) | Self::Admit(_) | Self::Cache(_) | Self::Route(_) => Origin::Client,
             Self::Quota(_) | Self::Limit(_) | Self::CircuitOpen(_) | Self::Deadline(_) => Origin::Gateway,
             Self::Upstream(_) => Origin::Upstream,
@@ -100,6 +101,7 @@ impl Error {
         match self {
             Self::Ingress(e) => e.status(),
             Self::Admit(e) => e.status(),
+            Self::Cache(cache::Unanswered::Lost) => StatusCode::BAD_GATEWAY,
             Self::Cache(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Quota(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Route(e) => e.status(),
