@@ -105,11 +105,11 @@ async fn a_body_beyond_the_bound_is_413_whether_its_length_is_told_or_not() {
         let fits = format!(r#"{{"model":"gpt-4o","messages":[],"x":"{}"}}"#, "y".repeat(60_000));
         assert_eq!(post("/v1/chat/completions", fits).send(weir.addr).await.status, 200);
         let told = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 70000\r\n\r\n{";
-        let answer = client::raw(weir.addr, told.as_bytes(), Duration::from_secs(2)).await;
+        let answer = client::raw_until(weir.addr, told.as_bytes(), |text| text.contains("payload_too_large")).await;
         assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("payload_too_large"), "{answer}");
         let mut untold = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n11170\r\n".to_vec();
         untold.extend(std::iter::repeat_n(b' ', 70_000));
-        let answer = client::raw(weir.addr, &untold, Duration::from_secs(2)).await;
+        let answer = client::raw_until(weir.addr, &untold, |text| text.contains("payload_too_large")).await;
         assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
         // A small body that unpacks to a large one is a large one.
         let mut packed = Vec::new();
@@ -133,7 +133,10 @@ async fn a_head_beyond_the_bound_is_431() {
             "GET /v1/models HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n",
             "y".repeat(20_000)
         );
-        let answer = client::raw(weir.addr, request.as_bytes(), Duration::from_secs(2)).await;
+        let answer = client::raw_until(weir.addr, request.as_bytes(), |text| {
+            text.contains("\r\n\r\n")
+        })
+        .await;
         assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     })
     .await;
@@ -145,7 +148,7 @@ async fn slow_clients_are_let_go() {
         let upstream = Upstream::saying(json(200, "", CHAT)).await;
         let weir = Weir::over(&upstream.base_url(), "[server]\nworkers = 1\nbody_timeout = \"200ms\"\nheader_timeout = \"200ms\"\n");
         let half = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{\"model\"";
-        let answer = client::raw(weir.addr, half.as_bytes(), Duration::from_secs(3)).await;
+        let answer = client::raw_until(weir.addr, half.as_bytes(), |text| text.contains("body_timeout")).await;
         assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("body_timeout"), "{answer}");
         let mut stream = TcpStream::connect(weir.addr).await.unwrap();
         stream.write_all(b"GET /v1/models HTT").await.unwrap();
@@ -188,8 +191,10 @@ async fn a_connection_serves_one_call_after_another() {
             "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
-        let answers =
-            client::raw(weir.addr, one.repeat(3).as_bytes(), Duration::from_secs(1)).await;
+        let answers = client::raw_until(weir.addr, one.repeat(3).as_bytes(), |text| {
+            text.matches(CHAT).count() == 3
+        })
+        .await;
         assert_eq!(answers.matches("HTTP/1.1 200").count(), 3, "{answers}");
         assert_eq!(upstream.seen().len(), 3);
     })
@@ -293,7 +298,7 @@ async fn a_refused_upgrade_is_an_answer_like_any_other() {
         let first = sim().await;
         let weir = Weir::passing(&first.base_url(), "");
         let request = "GET /v1/realtime HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nauthorization: Bearer sk-a\r\n\r\n";
-        let answer = client::raw(weir.addr, request.as_bytes(), Duration::from_millis(700)).await;
+        let answer = client::raw_until(weir.addr, request.as_bytes(), |text| text.contains("\"error\"")).await;
         assert!(answer.starts_with("HTTP/1.1 4") && answer.contains("error"), "{answer}");
         eventually("nothing is held", || weir.inflight() == 0).await;
     })

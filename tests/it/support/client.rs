@@ -269,6 +269,23 @@ impl From<&std::path::Path> for At {
     }
 }
 
+/// Writes `bytes` as they are and reads until what came `suffices`, or the peer closes.
+pub(crate) async fn raw_until(
+    addr: SocketAddr,
+    bytes: &[u8],
+    suffices: impl Fn(&str) -> bool,
+) -> String {
+    let mut stream = TcpStream::connect(addr).await.expect("it listens");
+    stream.write_all(bytes).await.expect("it reads");
+    let mut all = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&all).into_owned();
+        if suffices(&text) || !matches!(stream.read_buf(&mut all).await, Ok(1..)) {
+            return text;
+        }
+    }
+}
+
 /// Writes `bytes` as they are and reads until the peer closes, or is silent for `silence`.
 pub(crate) async fn raw(addr: SocketAddr, bytes: &[u8], silence: Duration) -> String {
     let mut stream = TcpStream::connect(addr).await.expect("it listens");
