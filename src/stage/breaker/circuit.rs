@@ -42,8 +42,10 @@ pub enum State {
 pub(super) struct Pace {
     pub(super) first: Duration,
     pub(super) max: Duration,
-    /// What each failed probe multiplies it by.
+    /// What each failed probe multiplies it by, after the first `steady` ones.
     pub(super) growth: f64,
+    /// Failed probes before it grows. An outage of a few intervals is over within one of them.
+    pub(super) steady: u32,
 }
 
 /// How an attempt ended, seen from one circuit.
@@ -91,8 +93,10 @@ pub(super) struct Circuit {
     /// When it left `Closed`, or came back to it.
     since: Instant,
     pace: Pace,
-    /// Time between probes now; grows with each failed one.
+    /// Time between probes now.
     interval: Duration,
+    /// Failed probes since it left `Closed`.
+    failed_probes: u32,
     window: Window,
     /// Failures in a row.
     streak: u32,
@@ -116,6 +120,7 @@ impl Pace {
             first: rules.open_for,
             max: rules.open_for_max,
             growth: 1.5,
+            steady: 6,
         }
     }
 
@@ -125,6 +130,7 @@ impl Pace {
             first: rules.billing_probe,
             max: rules.billing_probe_max,
             growth: 2.0,
+            steady: 0,
         }
     }
 }
@@ -142,6 +148,7 @@ impl Circuit {
             since: now,
             pace,
             interval: pace.first,
+            failed_probes: 0,
             window: Window::default(),
             streak: 0,
         }
@@ -361,7 +368,9 @@ impl Circuit {
         if !again {
             self.since = now;
         }
-        self.interval = match again && pace == self.pace {
+        let same = again && pace == self.pace;
+        self.failed_probes = if same { self.failed_probes.saturating_add(1) } else { 0 };
+        self.interval = match same && self.failed_probes > pace.steady {
             true => self
                 .interval
                 .mul_f64(pace.growth)
@@ -381,7 +390,7 @@ impl Circuit {
     }
 
     fn recover(&mut self, now: Instant, success: bool) {
-        self.phase = Phase::Recovering(Ramp::new(now, success));
+        self.phase = Phase::Recovering(Ramp::new(now, success, self.pace.first));
     }
 
     fn close(&mut self, now: Instant) {

@@ -8,8 +8,11 @@ use super::{circuit::SHORTEST_TOLD, window::Counts};
 
 /// Shares of the traffic let through after a good probe, one step after the other.
 const RAMP: [f32; 4] = [0.10, 0.25, 0.50, 0.75];
-/// Length of one step. With four of them, full traffic is back within the shortest interval between probes.
+/// Length of one step, and its share of the first interval between probes if that is less: with four of them full
+/// traffic is back within one interval.
 const STEP: Duration = Duration::from_secs(1);
+const STEPS_PER_INTERVAL: u32 = 5;
+const SHORTEST_STEP: Duration = Duration::from_millis(20);
 /// Calls let through in each step whatever the share: the ramp is there against a slam, and a sidecar with a few calls
 /// a minute is none.
 const STEP_FLOOR: u32 = 3;
@@ -18,6 +21,7 @@ const STEP_FLOOR: u32 = 3;
 #[derive(Clone, Debug)]
 pub(super) struct Ramp {
     started: Instant,
+    length: Duration,
     step: usize,
     /// Let through in this step.
     passed: u32,
@@ -30,14 +34,15 @@ pub(super) struct Ramp {
 // === impl Ramp ===
 
 impl Ramp {
-    /// From `now` on; whether the probe was a whole success, or a stream that only began well.
-    pub(super) fn new(now: Instant, success: bool) -> Self {
+    /// From `now` on; whether the probe was a whole success, or a stream that only began well. `interval`: between probes.
+    pub(super) fn new(now: Instant, success: bool, interval: Duration) -> Self {
         let outcomes = Counts {
             successes: u32::from(success),
             failures: 0,
         };
         Self {
             started: now,
+            length: STEP.min(interval / STEPS_PER_INTERVAL).max(SHORTEST_STEP),
             step: 0,
             passed: 0,
             credit: 0.0,
@@ -64,7 +69,7 @@ impl Ramp {
             Some(step) if step != self.step || self.passed < STEP_FLOOR => Ok(()),
             Some(step) if self.credit + RAMP[step] >= 1.0 => Ok(()),
             Some(step) => {
-                let next = self.started + STEP * (step as u32 + 1);
+                let next = self.started + self.length * (step as u32 + 1);
                 Err(next.saturating_duration_since(now).max(SHORTEST_TOLD))
             }
         }
@@ -96,7 +101,7 @@ impl Ramp {
     /// The step of now; `None` when all are done.
     fn step(&self, now: Instant) -> Option<usize> {
         let elapsed = now.saturating_duration_since(self.started);
-        let step = (elapsed.as_millis() / STEP.as_millis()) as usize;
+        let step = (elapsed.as_micros() / self.length.as_micros()) as usize;
         (step < RAMP.len()).then_some(step)
     }
 }
