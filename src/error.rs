@@ -149,7 +149,10 @@ impl Error {
                 e.verdict.class.is_rate_limit() && e.verdict.wait.is_some_and(|wait| wait <= LONGEST_INVITATION)
             }
             Self::Retry(e) => e.last.wants_caller_back(),
-            Self::Admit(_) | Self::Cache(_) | Self::Route(_) | Self::CircuitOpen(_) | Self::Deadline(_) => false,
+            // One silent attempt has used up the caller's own short time-out. Without weir its SDK would now try again;
+            // weir has not done it for it.
+            Self::Deadline(e) => e.attempts <= 1,
+            Self::Admit(_) | Self::Cache(_) | Self::Route(_) | Self::CircuitOpen(_) => false,
         }
     }
 

@@ -78,7 +78,7 @@ impl Dispatch {
             let waited = now.duration_since(started);
             return Err(match waited >= PATIENCE {
                 true => fail::silent(attempt, "no answer", waited),
-                false => DeadlinePassed { target: Arc::clone(&attempt.target) }.into(),
+                false => DeadlinePassed { target: Arc::clone(&attempt.target), attempts: attempt.call.meter.attempts() }.into(),
             });
         }
     }

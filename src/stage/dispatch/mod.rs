@@ -24,4 +24,6 @@ use crate::call::Target;
 #[error("the call's deadline passed before `{}` answered", target.upstream.name)]
 pub struct DeadlinePassed {
     pub target: Arc<Target>,
+    /// The call's attempts, this one included.
+    pub attempts: u32,
 }

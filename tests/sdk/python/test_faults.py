@@ -207,6 +207,15 @@ def test_a_passing_failure_is_repeated_unseen_by_an_sdk_that_never_retries(world
     assert sim.stats()["requests"] == 3
 
 
+def test_a_provider_silent_for_the_callers_whole_time_out_is_asked_again_by_the_sdk_as_without_weir(world):
+    sim, weir = world.one()
+    for where in (sim, weir):
+        sim.reset()
+        sim.inject({"kind": "hang", "times": 1})
+        assert client(where, timeout=2, max_retries=2).chat.completions.create(**ASK).choices
+        assert sim.stats()["requests"] == 2
+
+
 def test_a_told_wait_is_waited_inside(world):
     sim, weir = world.one()
     sim.inject({"status": 429, "code": "rate_limit_exceeded", "headers": {"retry-after-ms": "700"}, "times": 1})
