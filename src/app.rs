@@ -89,7 +89,11 @@ pub enum Phase {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot listen on {address}: {source}{hint}")]
-    Listen { address: String, source: io::Error, hint: &'static str },
+    Listen {
+        address: String,
+        source: io::Error,
+        hint: &'static str,
+    },
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error("cannot open the access log: {0}")]
@@ -103,12 +107,18 @@ pub enum StartError {
 impl State {
     fn new(config: &Config) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new());
-        let log = AccessLog::open(&config.log.access, Arc::clone(&metrics)).map_err(StartError::AccessLog)?;
+        let log = AccessLog::open(&config.log.access, Arc::clone(&metrics))
+            .map_err(StartError::AccessLog)?;
         let waits = Arc::clone(&metrics);
-        let limits = limit::Limits::default().with_hook(Arc::new(move |target: &Target, time: Duration| {
-            waits.limit_wait.with_label_values(&[&*target.upstream.name]).observe(time.as_secs_f64());
-        }));
-        let circuits = breaker::Circuits::new(config.breaker.clone()).with_hook(telemetry::breaker_hook(&metrics));
+        let limits =
+            limit::Limits::default().with_hook(Arc::new(move |target: &Target, time: Duration| {
+                waits
+                    .limit_wait
+                    .with_label_values(&[&*target.upstream.name])
+                    .observe(time.as_secs_f64());
+            }));
+        let circuits = breaker::Circuits::new(config.breaker.clone())
+            .with_hook(telemetry::breaker_hook(&metrics));
         Ok(Self {
             recorder: Arc::new(Recorder::new(Arc::clone(&metrics), log)),
             metrics,
@@ -134,14 +144,20 @@ impl State {
 
     /// The store of cached answers, if there is one.
     pub fn cache(&self) -> Option<Arc<cache::CacheStore>> {
-        let held = self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let held = self
+            .cache
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         held.as_ref().map(|(_, store)| Arc::clone(store))
     }
 
     /// The store for `config`: the one there is when its bounds are the same, so that a reload keeps what is stored.
     fn cache_for(&self, config: &Config) -> Option<Arc<cache::CacheStore>> {
         let wanted = config.cache.as_ref()?;
-        let mut held = self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut held = self
+            .cache
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         match &*held {
             Some((bound, store)) if *bound == wanted.max_bytes => Some(Arc::clone(store)),
             _ => {
@@ -158,16 +174,40 @@ impl State {
 impl Parts {
     /// `before`: the allowances in force, so that a reload refills nobody's.
     fn new(config: Arc<Config>, state: &State, before: Option<&quota::Quotas>) -> Self {
-        let passthrough = config.upstreams.iter().any(|upstream| upstream.key == UpstreamKey::Passthrough);
-        let router = Arc::new(Router::new(&config, Arc::clone(&state.targets), Arc::clone(&state.metrics)));
+        let passthrough = config
+            .upstreams
+            .iter()
+            .any(|upstream| upstream.key == UpstreamKey::Passthrough);
+        let router = Arc::new(Router::new(
+            &config,
+            Arc::clone(&state.targets),
+            Arc::clone(&state.metrics),
+        ));
         state.circuits.reconfigure(config.breaker.clone());
-        let cached = config.routes.iter().any(|route| route.cache_policy.is_some_and(|p| p != CachePolicy::Off));
-        let cached = cached || config.cache.as_ref().is_some_and(|cache| cache.policy != CachePolicy::Off);
-        let cache = state.cache_for(&config).filter(|_| cached).zip(config.cache.clone()).map(|(store, settings)| {
-            let (routes, general) = (Arc::clone(&router), settings.policy);
-            let policy_for = move |model: &str| routes.cache_policy(model).unwrap_or(general);
-            (store, cache::Params { config: settings, policy_for: Arc::new(policy_for) })
-        });
+        let cached = config
+            .routes
+            .iter()
+            .any(|route| route.cache_policy.is_some_and(|p| p != CachePolicy::Off));
+        let cached = cached
+            || config
+                .cache
+                .as_ref()
+                .is_some_and(|cache| cache.policy != CachePolicy::Off);
+        let cache = state
+            .cache_for(&config)
+            .filter(|_| cached)
+            .zip(config.cache.clone())
+            .map(|(store, settings)| {
+                let (routes, general) = (Arc::clone(&router), settings.policy);
+                let policy_for = move |model: &str| routes.cache_policy(model).unwrap_or(general);
+                (
+                    store,
+                    cache::Params {
+                        config: settings,
+                        policy_for: Arc::new(policy_for),
+                    },
+                )
+            });
         Self {
             metrics: Arc::clone(&state.metrics),
             recorder: Arc::clone(&state.recorder),
@@ -188,7 +228,11 @@ impl Parts {
                 None => quota::Quotas::new(&config.apps),
             }),
             router,
-            retry: Arc::new(retry::Shared::new(config.retry.clone(), Arc::clone(&state.circuits), Arc::clone(&state.metrics))),
+            retry: Arc::new(retry::Shared::new(
+                config.retry.clone(),
+                Arc::clone(&state.circuits),
+                Arc::clone(&state.metrics),
+            )),
             circuits: Arc::clone(&state.circuits),
             limits: Arc::clone(&state.limits),
             config,
@@ -204,7 +248,10 @@ impl Gateway {
     /// # Errors
     /// See [`StartError`]; nothing is left running then.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let https = config.upstreams.iter().any(|u| u.base_url.scheme() == Some(&http::uri::Scheme::HTTPS));
+        let https = config
+            .upstreams
+            .iter()
+            .any(|u| u.base_url.scheme() == Some(&http::uri::Scheme::HTTPS));
         let connector = Connector::new(https)?;
         let count = usize::try_from(config.server.workers.get()).unwrap_or(1);
         let listeners = Listeners::bind(&config.listen, count)?;
@@ -225,9 +272,19 @@ impl Gateway {
                 gate: Arc::clone(&state.gate),
             };
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
-            workers.push(thread.spawn(move || worker.run()).map_err(StartError::Thread)?);
+            workers.push(
+                thread
+                    .spawn(move || worker.run())
+                    .map_err(StartError::Thread)?,
+            );
         }
-        Ok(Self { state, parts, phase, workers, address })
+        Ok(Self {
+            state,
+            parts,
+            phase,
+            workers,
+            address,
+        })
     }
 
     /// Where apps connect; `None` on a unix socket.

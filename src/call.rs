@@ -213,10 +213,28 @@ pub enum CacheStatus {
 
 impl Target {
     /// A target; `rewrite`: its model is not the one asked for.
-    pub fn new(id: TargetId, upstream: Arc<Upstream>, model: Arc<str>, rewrite: bool, label: Arc<str>) -> Self {
-        let value = |text: &str| HeaderValue::from_str(text).ok().filter(|_| !text.is_empty());
+    pub fn new(
+        id: TargetId,
+        upstream: Arc<Upstream>,
+        model: Arc<str>,
+        rewrite: bool,
+        label: Arc<str>,
+    ) -> Self {
+        let value = |text: &str| {
+            HeaderValue::from_str(text)
+                .ok()
+                .filter(|_| !text.is_empty())
+        };
         let named = [value(&upstream.name), value(&model)];
-        Self { id, upstream, model, rewrite, label, named, answered: std::sync::OnceLock::new() }
+        Self {
+            id,
+            upstream,
+            model,
+            rewrite,
+            label,
+            named,
+            answered: std::sync::OnceLock::new(),
+        }
     }
 }
 
@@ -225,7 +243,11 @@ impl Target {
 impl Plan {
     /// A plan over `targets`, in order; none when there is no target.
     pub fn new(call: Arc<Call>, route: Arc<Route>, targets: Arc<[Arc<Target>]>) -> Option<Self> {
-        (!targets.is_empty()).then_some(Self { call, route, targets })
+        (!targets.is_empty()).then_some(Self {
+            call,
+            route,
+            targets,
+        })
     }
 
     /// The targets in order; at least one.
@@ -260,7 +282,10 @@ impl std::fmt::Debug for Credential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credential")
             .field("fingerprint", &self.fingerprint)
-            .field("forward", &self.forward.as_ref().map(|(name, _)| (name, "***")))
+            .field(
+                "forward",
+                &self.forward.as_ref().map(|(name, _)| (name, "***")),
+            )
             .field("may_use_held", &self.may_use_held)
             .finish()
     }

@@ -63,7 +63,9 @@ impl Error {
         match self {
             Self::Cache(cache::Unanswered::TimedOut | cache::Unanswered::Lost) => Origin::Gateway,
             Self::Ingress(_) | Self::Admit(_) | Self::Cache(_) | Self::Route(_) => Origin::Client,
-            Self::Quota(_) | Self::Limit(_) | Self::CircuitOpen(_) | Self::Deadline(_) => Origin::Gateway,
+            Self::Quota(_) | Self::Limit(_) | Self::CircuitOpen(_) | Self::Deadline(_) => {
+                Origin::Gateway
+            }
             Self::Upstream(_) => Origin::Upstream,
             Self::Retry(gave_up) => gave_up.last.origin(),
         }
@@ -92,7 +94,12 @@ impl Error {
             Self::Limit(e) => Some(e.class),
             Self::Upstream(e) => Some(e.verdict.class),
             Self::Retry(e) => e.last.failure_class(),
-            Self::Ingress(_) | Self::Admit(_) | Self::Cache(_) | Self::Quota(_) | Self::Route(_) | Self::Deadline(_) => None,
+            Self::Ingress(_)
+            | Self::Admit(_)
+            | Self::Cache(_)
+            | Self::Quota(_)
+            | Self::Route(_)
+            | Self::Deadline(_) => None,
         }
     }
 
@@ -105,7 +112,10 @@ impl Error {
             Self::Cache(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Quota(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Route(e) => e.status(),
-            Self::CircuitOpen(e) => e.last.as_ref().map_or_else(|| status_of(e.class), |f| f.status()),
+            Self::CircuitOpen(e) => e
+                .last
+                .as_ref()
+                .map_or_else(|| status_of(e.class), |f| f.status()),
             Self::Limit(e) => status_of(e.class),
             Self::Upstream(e) => e.status(),
             Self::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
@@ -121,7 +131,11 @@ impl Error {
             Self::Retry(e) => e.last.advice(),
             Self::Quota(e) => Some(e.advice()),
             Self::Limit(e) => Some(e.advice()),
-            Self::Ingress(_) | Self::Admit(_) | Self::Cache(_) | Self::Route(_) | Self::Deadline(_) => None,
+            Self::Ingress(_)
+            | Self::Admit(_)
+            | Self::Cache(_)
+            | Self::Route(_)
+            | Self::Deadline(_) => None,
         }
     }
 
@@ -146,7 +160,10 @@ impl Error {
             Self::Quota(e) => e.retry_after.is_some_and(|wait| wait <= LONGEST_INVITATION),
             Self::Limit(e) => e.retry_after.is_some_and(|wait| wait <= LONGEST_INVITATION),
             Self::Upstream(e) => {
-                e.verdict.class.is_rate_limit() && e.verdict.wait.is_some_and(|wait| wait <= LONGEST_INVITATION)
+                e.verdict.class.is_rate_limit()
+                    && e.verdict
+                        .wait
+                        .is_some_and(|wait| wait <= LONGEST_INVITATION)
             }
             Self::Retry(e) => e.last.wants_caller_back(),
             // One silent attempt has used up the caller's own short time-out. Without weir its SDK would now try again;
@@ -164,7 +181,11 @@ impl Error {
             Self::Upstream(e) => Some(&e.target),
             Self::Deadline(e) => Some(&e.target),
             Self::Retry(e) => e.last.target(),
-            Self::Ingress(_) | Self::Admit(_) | Self::Cache(_) | Self::Quota(_) | Self::Route(_) => None,
+            Self::Ingress(_)
+            | Self::Admit(_)
+            | Self::Cache(_)
+            | Self::Quota(_)
+            | Self::Route(_) => None,
         }
     }
 
@@ -174,7 +195,13 @@ impl Error {
             Self::CircuitOpen(e) => e.last.as_ref(),
             Self::Upstream(e) => Some(e),
             Self::Retry(e) => e.last.failure(),
-            Self::Ingress(_) | Self::Admit(_) | Self::Cache(_) | Self::Quota(_) | Self::Route(_) | Self::Limit(_) | Self::Deadline(_) => None,
+            Self::Ingress(_)
+            | Self::Admit(_)
+            | Self::Cache(_)
+            | Self::Quota(_)
+            | Self::Route(_)
+            | Self::Limit(_)
+            | Self::Deadline(_) => None,
         }
     }
 
@@ -186,10 +213,19 @@ impl Error {
             None => (self.status(), json_headers(), self.body()),
         };
         let back = self.wants_caller_back();
-        headers.insert("x-should-retry", HeaderValue::from_static(if back { "true" } else { "false" }));
+        headers.insert(
+            "x-should-retry",
+            HeaderValue::from_static(if back { "true" } else { "false" }),
+        );
         if back && let Some(wait) = self.retry_after() {
-            headers.insert("retry-after-ms", HeaderValue::from(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)));
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000).max(1) as u64));
+            headers.insert(
+                "retry-after-ms",
+                HeaderValue::from(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)),
+            );
+            headers.insert(
+                header::RETRY_AFTER,
+                HeaderValue::from(wait.as_millis().div_ceil(1000).max(1) as u64),
+            );
         }
         let learnt = Learnt {
             target: self.target().cloned(),
@@ -200,7 +236,13 @@ impl Error {
             provider_request_id: self.failure().and_then(|f| f.provider_request_id()),
             ..Learnt::default()
         };
-        Reply { status, headers, body: ReplyBody::whole(body), learnt, upgrade: None }
+        Reply {
+            status,
+            headers,
+            body: ReplyBody::whole(body),
+            learnt,
+            upgrade: None,
+        }
     }
 
     /// weir's own error body. It says nothing of keys or upstream addresses.
@@ -211,6 +253,9 @@ impl Error {
 
 fn json_headers() -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(12);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     headers
 }

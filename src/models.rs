@@ -24,7 +24,10 @@ pub fn context_window(model: &str) -> Option<u64> {
     static WINDOWS: OnceLock<HashMap<String, u64>> = OnceLock::new();
     let windows = WINDOWS.get_or_init(|| {
         let file: File = serde_json::from_str(PRICES).unwrap_or(File { models: Vec::new() });
-        file.models.into_iter().filter_map(|m| Some((m.model, m.context_window?))).collect()
+        file.models
+            .into_iter()
+            .filter_map(|m| Some((m.model, m.context_window?)))
+            .collect()
     });
     let mut name = model;
     loop {

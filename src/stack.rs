@@ -13,8 +13,9 @@ use crate::{
     app::Parts,
     call::ReplyBody,
     stage::{
-        admit::AdmitLayer, breaker::BreakerLayer, cache::CacheLayer, dispatch::Dispatch, ingress::IngressLayer,
-        limit::LimitLayer, quota::QuotaLayer, record::RecordLayer, retry::RetryLayer, route::RouteLayer,
+        admit::AdmitLayer, breaker::BreakerLayer, cache::CacheLayer, dispatch::Dispatch,
+        ingress::IngressLayer, limit::LimitLayer, quota::QuotaLayer, record::RecordLayer,
+        retry::RetryLayer, route::RouteLayer,
     },
     upstream::Pool,
 };
@@ -28,13 +29,22 @@ pub fn stack(parts: &Parts, pool: Pool) -> Stack {
         // The two seams keep type names short; nothing else is boxed but futures.
         .layer(BoxCloneSyncService::layer())
         // http::Request → Inbound. One decode; bounds; every reply and error is encoded here.
-        .layer(IngressLayer::new(parts.ingress.clone(), parts.gate.clone(), parts.recorder.clone()))
+        .layer(IngressLayer::new(
+            parts.ingress.clone(),
+            parts.gate.clone(),
+            parts.recorder.clone(),
+        ))
         // Inbound → Call. Cheap, and nothing shared is touched for a stranger.
         .layer(AdmitLayer::new(parts.admit.clone()))
         // Sees every outcome, hits and refusals too.
         .layer(RecordLayer::new(parts.recorder.clone()))
         // A hit costs no upstream, no attempt and none of the app's allowance.
-        .option_layer(parts.cache.clone().map(|(store, params)| CacheLayer::new(store, params)))
+        .option_layer(
+            parts
+                .cache
+                .clone()
+                .map(|(store, params)| CacheLayer::new(store, params)),
+        )
         // Refuse before any work is queued.
         .layer(QuotaLayer::new(parts.quotas.clone()))
         // Call → Plan: at least one target.

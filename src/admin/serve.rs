@@ -54,7 +54,10 @@ impl Drop for AdminServer {
 /// # Errors
 /// When it cannot bind.
 pub async fn serve(gateway: &Gateway, listen: &Listen) -> io::Result<AdminServer> {
-    let admin = Admin { state: Arc::clone(&gateway.state), parts: gateway.watch_parts() };
+    let admin = Admin {
+        state: Arc::clone(&gateway.state),
+        parts: gateway.watch_parts(),
+    };
     let app = router(admin);
     match listen {
         Listen::Tcp(address) => {
@@ -74,7 +77,10 @@ pub async fn serve(gateway: &Gateway, listen: &Listen) -> io::Result<AdminServer
             let task = tokio::spawn(async move {
                 let _ = axum::serve(listener, app).await;
             });
-            Ok(AdminServer { address: None, task })
+            Ok(AdminServer {
+                address: None,
+                task,
+            })
         }
     }
 }
@@ -87,7 +93,10 @@ fn router(admin: Admin) -> Router {
         .route("/status", get(status))
         .route("/credit/topped-up", post(topped_up))
         .route("/", get(index))
-        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(10)))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::GATEWAY_TIMEOUT,
+            Duration::from_secs(10),
+        ))
         .layer(SetResponseHeaderLayer::overriding(
             header::CACHE_CONTROL,
             header::HeaderValue::from_static("no-store"),
@@ -98,14 +107,26 @@ fn router(admin: Admin) -> Router {
 async fn metrics(State(admin): State<Admin>) -> Response {
     // What is a state and not an event is read when asked for.
     admin.state.circuits.refresh(tokio::time::Instant::now());
-    admin.state.metrics.cache_bytes.set(admin.state.cache().map_or(0, |c| i64::try_from(c.weighted_size()).unwrap_or(i64::MAX)));
-    let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
+    admin.state.metrics.cache_bytes.set(
+        admin
+            .state
+            .cache()
+            .map_or(0, |c| i64::try_from(c.weighted_size()).unwrap_or(i64::MAX)),
+    );
+    let kind = (
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    );
     ([kind], admin.state.metrics.text()).into_response()
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {
     if admin.state.is_draining() {
-        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "draining"}))).into_response();
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(json!({"status": "draining"})),
+        )
+            .into_response();
     }
     Json(json!({"status": "ready"})).into_response()
 }
@@ -121,7 +142,11 @@ struct ToppedUp {
 }
 
 /// A page in a browser may post anywhere; it is told apart by its `Origin`.
-async fn topped_up(State(admin): State<Admin>, Query(which): Query<ToppedUp>, headers: HeaderMap) -> Response {
+async fn topped_up(
+    State(admin): State<Admin>,
+    Query(which): Query<ToppedUp>,
+    headers: HeaderMap,
+) -> Response {
     if headers.contains_key(header::ORIGIN) {
         return StatusCode::FORBIDDEN.into_response();
     }

@@ -58,7 +58,10 @@ impl Status {
             started: humantime::format_rfc3339_seconds(state.started()).to_string(),
             uptime_seconds: state.started().elapsed().map_or(0, |t| t.as_secs()),
             draining: state.is_draining(),
-            config: config.source.as_ref().map(|path| path.display().to_string()),
+            config: config
+                .source
+                .as_ref()
+                .map(|path| path.display().to_string()),
             inflight: state.gate.inflight(),
             upstreams: config
                 .upstreams
@@ -90,7 +93,10 @@ impl Status {
                 })
                 .collect(),
             circuits: state.circuits.snapshot(Instant::now()),
-            cache: state.cache().map(|cache| CacheState { entries: cache.entry_count(), bytes: cache.weighted_size() }),
+            cache: state.cache().map(|cache| CacheState {
+                entries: cache.entry_count(),
+                bytes: cache.weighted_size(),
+            }),
         }
     }
 }

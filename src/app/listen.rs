@@ -33,7 +33,11 @@ pub(super) enum Source {
     /// Its own listener.
     Own(TcpListener),
     /// This worker accepts for all of them, itself included.
-    Accepts { listener: Shared, to: Vec<mpsc::Sender<Stream>>, from: mpsc::Receiver<Stream> },
+    Accepts {
+        listener: Shared,
+        to: Vec<mpsc::Sender<Stream>>,
+        from: mpsc::Receiver<Stream>,
+    },
     /// Another worker accepts.
     Receives(mpsc::Receiver<Stream>),
 }
@@ -57,17 +61,28 @@ impl Listeners {
     pub(super) fn bind(listen: &Listen, workers: usize) -> Result<Self, StartError> {
         let failed = |source: io::Error| {
             let hint = match source.kind() {
-                io::ErrorKind::AddrInUse => "; is another weir running? `listen` in the configuration names another address",
-                io::ErrorKind::PermissionDenied => "; ports below 1024 and foreign directories need more rights",
+                io::ErrorKind::AddrInUse => {
+                    "; is another weir running? `listen` in the configuration names another address"
+                }
+                io::ErrorKind::PermissionDenied => {
+                    "; ports below 1024 and foreign directories need more rights"
+                }
                 _ => "",
             };
-            StartError::Listen { address: listen.to_string(), source, hint }
+            StartError::Listen {
+                address: listen.to_string(),
+                source,
+                hint,
+            }
         };
         match listen {
             Listen::Tcp(address) => Self::tcp(*address, workers).map_err(failed),
             Listen::Unix(path) => {
                 let listener = unix(path).map_err(failed)?;
-                Ok(Self { sources: shared(Shared::Unix(listener), workers), address: None })
+                Ok(Self {
+                    sources: shared(Shared::Unix(listener), workers),
+                    address: None,
+                })
             }
         }
     }
@@ -81,7 +96,10 @@ impl Listeners {
             Err(_) => {
                 let one = socket(address, false)?;
                 let address = one.local_addr()?;
-                return Ok(Self { sources: shared(Shared::Tcp(one), workers), address: Some(address) });
+                return Ok(Self {
+                    sources: shared(Shared::Tcp(one), workers),
+                    address: Some(address),
+                });
             }
         };
         let bound = first.local_addr()?;
@@ -89,7 +107,10 @@ impl Listeners {
         for _ in 1..workers {
             sources.push(Source::Own(socket(bound, true)?));
         }
-        Ok(Self { sources, address: Some(bound) })
+        Ok(Self {
+            sources,
+            address: Some(bound),
+        })
     }
 
     /// The TCP address bound.
@@ -104,15 +125,24 @@ impl Listeners {
 }
 
 fn shared(listener: Shared, workers: usize) -> Vec<Source> {
-    let (to, mut from): (Vec<_>, Vec<_>) = (0..workers.max(1)).map(|_| mpsc::channel(HANDOVER)).unzip();
+    let (to, mut from): (Vec<_>, Vec<_>) =
+        (0..workers.max(1)).map(|_| mpsc::channel(HANDOVER)).unzip();
     let first = from.remove(0);
-    let mut sources = vec![Source::Accepts { listener, to, from: first }];
+    let mut sources = vec![Source::Accepts {
+        listener,
+        to,
+        from: first,
+    }];
     sources.extend(from.into_iter().map(Source::Receives));
     sources
 }
 
 fn socket(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     // A restart must not wait for the last process's connections to time out.
     socket.set_reuse_address(true)?;
     if reuse_port {
@@ -128,7 +158,10 @@ fn socket(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
 fn unix(path: &Path) -> io::Result<UnixListener> {
     if let Ok(found) = std::fs::symlink_metadata(path) {
         if !found.file_type().is_socket() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is in the way"));
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "a file that is no socket is in the way",
+            ));
         }
         if UnixStream::connect(path).is_ok() {
             return Err(io::ErrorKind::AddrInUse.into());

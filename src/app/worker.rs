@@ -74,7 +74,9 @@ struct Entrance(Arc<ArcSwap<Stack>>);
 impl Worker {
     /// Serves until told to stop.
     pub(super) fn run(self) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         match runtime {
             Ok(runtime) => runtime.block_on(self.serve()),
             Err(error) => tracing::error!(%error, "A worker has no runtime; it serves nothing."),
@@ -92,7 +94,11 @@ impl Worker {
             connections: Arc::clone(&self.connections),
         };
         drop(parts);
-        let housekeeping = tokio::spawn(housekeeping(self.parts.clone(), pool, Arc::clone(&serving.stack)));
+        let housekeeping = tokio::spawn(housekeeping(
+            self.parts.clone(),
+            pool,
+            Arc::clone(&serving.stack),
+        ));
         accept(self.source, &serving).await;
         serving.tracker.close();
         let finished = async {
@@ -111,7 +117,11 @@ impl Worker {
 }
 
 /// New configurations and old connections.
-async fn housekeeping(mut parts: watch::Receiver<Arc<Parts>>, pool: Pool, cell: Arc<ArcSwap<Stack>>) {
+async fn housekeeping(
+    mut parts: watch::Receiver<Arc<Parts>>,
+    pool: Pool,
+    cell: Arc<ArcSwap<Stack>>,
+) {
     let mut purge = tokio::time::interval(PURGE);
     purge.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -185,7 +195,9 @@ async fn own(listener: &tokio::net::TcpListener, serving: &Serving) {
     }
     // Connections that the kernel has taken for us are ours to serve.
     while let Some(Ok((stream, _))) = futures_util::FutureExt::now_or_never(listener.accept()) {
-        let Some(permit) = futures_util::FutureExt::now_or_never(serving.place()) else { return };
+        let Some(permit) = futures_util::FutureExt::now_or_never(serving.place()) else {
+            return;
+        };
         serving.tcp(stream, permit);
     }
 }
@@ -201,8 +213,12 @@ async fn receive(mut from: mpsc::Receiver<Stream>, serving: &Serving) {
         let Some(stream) = stream else { return };
         let permit = serving.place().await;
         let taken = match stream {
-            Stream::Tcp(stream) => tokio::net::TcpStream::from_std(stream).map(|s| serving.tcp(s, permit)),
-            Stream::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(|s| serving.spawn(s, permit)),
+            Stream::Tcp(stream) => {
+                tokio::net::TcpStream::from_std(stream).map(|s| serving.tcp(s, permit))
+            }
+            Stream::Unix(stream) => {
+                tokio::net::UnixStream::from_std(stream).map(|s| serving.spawn(s, permit))
+            }
         };
         if let Err(error) = taken {
             tracing::debug!(%error, "A connection was lost on its way to a worker.");
@@ -244,7 +260,10 @@ async fn hand<'a>(turn: &mut impl Iterator<Item = &'a mpsc::Sender<Stream>>, str
 
 async fn failed(error: &io::Error) {
     // The client went away in between: nothing is wrong here.
-    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+    if matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    ) {
         return;
     }
     tracing::warn!(%error, "Accepting a connection failed; are there enough file descriptors (ulimit -n)?");
@@ -255,7 +274,10 @@ async fn failed(error: &io::Error) {
 
 impl Serving {
     async fn place(&self) -> OwnedSemaphorePermit {
-        Arc::clone(&self.connections).acquire_owned().await.expect("the semaphore is never closed")
+        Arc::clone(&self.connections)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed")
     }
 
     fn tcp(&self, stream: tokio::net::TcpStream, permit: OwnedSemaphorePermit) {
@@ -273,7 +295,8 @@ impl Serving {
         let mut phase = self.phase.clone();
         self.tracker.spawn(async move {
             let _permit = permit;
-            let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(io), entrance));
+            let mut connection =
+                pin!(http.serve_connection_with_upgrades(TokioIo::new(io), entrance));
             let ended = tokio::select! {
                 ended = connection.as_mut() => Some(ended),
                 _ = phase.wait_for(|phase| *phase != Phase::Serving) => None,

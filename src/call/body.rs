@@ -92,7 +92,10 @@ impl Facts {
 impl End {
     /// Whole, with this usage.
     pub fn complete(usage: Option<Usage>) -> Self {
-        Self { how: How::Complete, usage }
+        Self {
+            how: How::Complete,
+            usage,
+        }
     }
 }
 
@@ -101,12 +104,20 @@ impl End {
 impl ReplyBody {
     /// A body that is here whole.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self { source: Source::Whole(Some(bytes.into())), watchers: Vec::new(), watching: false }
+        Self {
+            source: Source::Whole(Some(bytes.into())),
+            watchers: Vec::new(),
+            watching: false,
+        }
     }
 
     /// A body that flows. `facts` is told by `body` how it ended, before it ends or is dropped.
     pub fn stream(body: Stream, facts: Arc<Facts>) -> Self {
-        Self { source: Source::Stream { body, facts }, watchers: Vec::new(), watching: false }
+        Self {
+            source: Source::Stream { body, facts },
+            watchers: Vec::new(),
+            watching: false,
+        }
     }
 
     /// The bytes, if they are all here.
@@ -152,9 +163,15 @@ impl ReplyBody {
 
     /// Drops the source first, so that the upstream call ends and says what was used, then tells the watchers.
     fn finish(&mut self, default: How) {
-        let Source::Stream { body, facts } = std::mem::replace(&mut self.source, Source::Ended) else { return };
+        let Source::Stream { body, facts } = std::mem::replace(&mut self.source, Source::Ended)
+        else {
+            return;
+        };
         drop(body);
-        let end = facts.get().unwrap_or(End { how: default, usage: None });
+        let end = facts.get().unwrap_or(End {
+            how: default,
+            usage: None,
+        });
         for watch in &mut self.watchers {
             watch.end(&end);
         }
@@ -166,7 +183,10 @@ impl Body for ReplyBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         match &mut this.source {
             Source::Whole(bytes) => {
@@ -208,7 +228,9 @@ impl Body for ReplyBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Source::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
+            }
             Source::Stream { body, .. } => body.size_hint(),
             Source::Ended => SizeHint::with_exact(0),
         }
@@ -228,7 +250,10 @@ impl fmt::Debug for ReplyBody {
             Source::Stream { .. } => "stream",
             Source::Ended => "ended",
         };
-        f.debug_struct("ReplyBody").field("kind", &kind).field("watchers", &self.watchers.len()).finish()
+        f.debug_struct("ReplyBody")
+            .field("kind", &kind)
+            .field("watchers", &self.watchers.len())
+            .finish()
     }
 }
 
@@ -258,7 +283,10 @@ mod tests {
         let (heard, facts) = (Arc::default(), Arc::new(Facts::default()));
         let mut body = stream("x", &facts);
         body.on_end(Heard(Arc::clone(&heard)), None);
-        facts.set(End { how: How::Broken(Class::StreamError), usage: None });
+        facts.set(End {
+            how: How::Broken(Class::StreamError),
+            usage: None,
+        });
         assert_eq!(body.collect().await.unwrap().to_bytes(), "x");
         assert_eq!(*heard.lock().unwrap(), [How::Broken(Class::StreamError)]);
     }

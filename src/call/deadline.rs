@@ -37,7 +37,8 @@ impl Deadline {
 
     /// Moves the deadline to `other`'s if that is later.
     pub fn extend(&self, other: &Self) {
-        self.0.fetch_max(other.0.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.0
+            .fetch_max(other.0.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 }
 
@@ -56,7 +57,11 @@ fn epoch() -> Instant {
     static EPOCH: OnceLock<Instant> = OnceLock::new();
     // A test's paused clock may start later than another test's: a day of slack keeps all
     // instants after the epoch.
-    *EPOCH.get_or_init(|| Instant::now().checked_sub(Duration::from_secs(60)).unwrap_or_else(Instant::now))
+    *EPOCH.get_or_init(|| {
+        Instant::now()
+            .checked_sub(Duration::from_secs(60))
+            .unwrap_or_else(Instant::now)
+    })
 }
 
 #[cfg(test)]

@@ -48,12 +48,20 @@ impl Upload {
             prefix: (!prefix.is_empty()).then_some(prefix),
             rest: Some(Box::pin(rest)),
         };
-        Self(Arc::new(Mutex::new(State { source: Some(source), begun: false, length })))
+        Self(Arc::new(Mutex::new(State {
+            source: Some(source),
+            begun: false,
+            length,
+        })))
     }
 
     /// The bytes that were looked at.
     pub fn prefix(&self) -> Bytes {
-        self.state().source.as_ref().and_then(|s| s.prefix.clone()).unwrap_or_default()
+        self.state()
+            .source
+            .as_ref()
+            .and_then(|s| s.prefix.clone())
+            .unwrap_or_default()
     }
 
     /// Replaces the bytes that were looked at, adjusting the length.
@@ -82,17 +90,24 @@ impl Upload {
 
     /// The body for one attempt.
     pub fn body(&self) -> UploadBody {
-        UploadBody { upload: self.clone() }
+        UploadBody {
+            upload: self.clone(),
+        }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Upload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upload").field("length", &self.length()).field("begun", &self.begun()).finish()
+        f.debug_struct("Upload")
+            .field("length", &self.length())
+            .field("begun", &self.begun())
+            .finish()
     }
 }
 
@@ -102,7 +117,10 @@ impl Body for UploadBody {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let mut state = self.upload.state();
         state.begun = true;
         let Some(source) = &mut state.source else {
@@ -111,12 +129,16 @@ impl Body for UploadBody {
         if let Some(prefix) = source.prefix.take() {
             return Poll::Ready(Some(Ok(Frame::data(prefix))));
         }
-        let Some(rest) = &mut source.rest else { return Poll::Ready(None) };
+        let Some(rest) = &mut source.rest else {
+            return Poll::Ready(None);
+        };
         rest.as_mut().poll_frame(cx)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.upload.length().map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.upload
+            .length()
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
@@ -128,7 +150,11 @@ mod tests {
 
     fn upload(prefix: &'static str, rest: &'static str) -> Upload {
         let body = Full::new(Bytes::from_static(rest.as_bytes())).map_err(|never| match never {});
-        Upload::new(Bytes::from_static(prefix.as_bytes()), body, Some((prefix.len() + rest.len()) as u64))
+        Upload::new(
+            Bytes::from_static(prefix.as_bytes()),
+            body,
+            Some((prefix.len() + rest.len()) as u64),
+        )
     }
 
     #[tokio::test]
@@ -151,7 +177,11 @@ mod tests {
         let upload = upload("ab", "cd");
         upload.with_prefix(Bytes::from_static(b"longer"));
         assert_eq!(upload.length(), Some(8));
-        let none = Upload::new(Bytes::new(), Empty::new().map_err(|never| match never {}), None);
+        let none = Upload::new(
+            Bytes::new(),
+            Empty::new().map_err(|never| match never {}),
+            None,
+        );
         none.with_prefix(Bytes::from_static(b"x"));
         assert_eq!(none.length(), None);
     }

@@ -37,12 +37,19 @@ pub(super) fn ask(listen: &Listen, method: &str, path: &str) -> io::Result<(u16,
 
 fn exchange(mut stream: impl Read + Write, method: &str, path: &str) -> io::Result<(u16, String)> {
     // HTTP/1.0: the answer ends with the connection and has no chunks.
-    write!(stream, "{method} {path} HTTP/1.0\r\nhost: weir\r\ncontent-length: 0\r\n\r\n")?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nhost: weir\r\ncontent-length: 0\r\n\r\n"
+    )?;
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);
     let strange = || io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP");
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(strange)?;
+    let status = answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .ok_or_else(strange)?;
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     Ok((status, body.to_owned()))
 }

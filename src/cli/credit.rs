@@ -44,7 +44,9 @@ pub fn run(args: &Args, global: &Global) -> ExitCode {
             let told: Option<serde_json::Value> = serde_json::from_str(&body).ok();
             match told.and_then(|told| told["probing"].as_u64()) {
                 Some(0) => check::print("no circuit is open for lack of credit"),
-                Some(n) => check::print(&format!("{n} open circuit(s): the next call through each is a probe")),
+                Some(n) => check::print(&format!(
+                    "{n} open circuit(s): the next call through each is a probe"
+                )),
                 None => failed(&format!("{listen} answers strangely; is it a weir?")),
             }
         }

@@ -33,4 +33,3 @@ fn unwell(what: &str) -> ExitCode {
     check::complain(&format!("weir: {what}"));
     ExitCode::FAILURE
 }
-

@@ -30,7 +30,10 @@ pub fn run(global: &Global) -> ExitCode {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::debug!(%error, "The limit of open files stays as it is.");
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return cannot_start(&error),
     };
@@ -47,7 +50,9 @@ async fn serve(config: Config, global: &Global) -> ExitCode {
         None => None,
         Some(listen) => match admin::serve(&gateway, listen).await {
             Ok(admin) => Some(admin),
-            Err(error) => return cannot_start(&format!("cannot listen on {listen} for admin: {error}")),
+            Err(error) => {
+                return cannot_start(&format!("cannot listen on {listen} for admin: {error}"));
+            }
         },
     };
     announce(&gateway, admin.as_ref());
@@ -56,7 +61,10 @@ async fn serve(config: Config, global: &Global) -> ExitCode {
         Err(error) => return cannot_start(&error),
     };
     signals.until_end(&gateway, global).await;
-    tracing::info!(inflight = gateway.state.gate.inflight(), "Draining: no new connections, running calls finish.");
+    tracing::info!(
+        inflight = gateway.state.gate.inflight(),
+        "Draining: no new connections, running calls finish."
+    );
     gateway.drain();
     let in_force = gateway.config();
     let (delay, timeout) = (in_force.server.drain_delay, in_force.server.drain_timeout);
@@ -92,14 +100,26 @@ fn pin_second(signals: &mut Signals) -> std::pin::Pin<Box<dyn Future<Output = ()
 
 fn announce(gateway: &Gateway, admin: Option<&admin::AdminServer>) {
     let config = gateway.config();
-    let apps = gateway.address().map_or_else(|| config.listen.to_string(), |address| address.to_string());
-    let admin = admin.and_then(admin::AdminServer::address).map(|address| address.to_string());
+    let apps = gateway
+        .address()
+        .map_or_else(|| config.listen.to_string(), |address| address.to_string());
+    let admin = admin
+        .and_then(admin::AdminServer::address)
+        .map(|address| address.to_string());
     let admin = admin.or_else(|| config.admin.as_ref().map(ToString::to_string));
     tracing::info!(
         apps,
         admin = admin.unwrap_or_else(|| "off".to_owned()),
-        config = config.source.as_ref().map_or_else(|| "built-in defaults".to_owned(), |p| p.display().to_string()),
-        upstreams = config.upstreams.iter().map(|u| &*u.name).collect::<Vec<_>>().join(", "),
+        config = config.source.as_ref().map_or_else(
+            || "built-in defaults".to_owned(),
+            |p| p.display().to_string()
+        ),
+        upstreams = config
+            .upstreams
+            .iter()
+            .map(|u| &*u.name)
+            .collect::<Vec<_>>()
+            .join(", "),
         "weir {} serves. {}",
         env!("CARGO_PKG_VERSION"),
         gateway.address().map_or_else(String::new, |address| {
@@ -170,13 +190,18 @@ fn reload(gateway: &Gateway, global: &Global) {
     match load(global) {
         Err(_) => {
             reloads.with_label_values(&["refused"]).inc();
-            tracing::error!("The new configuration has mistakes (above) and was not taken; the old one stays in force.");
+            tracing::error!(
+                "The new configuration has mistakes (above) and was not taken; the old one stays in force."
+            );
         }
         Ok(config) => {
             let fixed = gateway.reload(config);
             reloads.with_label_values(&["ok"]).inc();
             if !fixed.is_empty() {
-                tracing::warn!(needs_restart = fixed.join(", "), "Some settings change only with a restart.");
+                tracing::warn!(
+                    needs_restart = fixed.join(", "),
+                    "Some settings change only with a restart."
+                );
             }
             tracing::info!("The configuration was reloaded.");
         }

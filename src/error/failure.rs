@@ -40,18 +40,27 @@ pub struct Answer {
 impl Failure {
     /// The status the caller sees.
     pub fn status(&self) -> StatusCode {
-        self.answer.as_ref().map_or_else(|| status_of(self.verdict.class), |answer| answer.status)
+        self.answer
+            .as_ref()
+            .map_or_else(|| status_of(self.verdict.class), |answer| answer.status)
     }
 
     /// The provider's request id.
     pub fn provider_request_id(&self) -> Option<HeaderValue> {
-        self.verdict.request_id.as_ref().and_then(|id| HeaderValue::from_str(id).ok())
+        self.verdict
+            .request_id
+            .as_ref()
+            .and_then(|id| HeaderValue::from_str(id).ok())
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}): {}", self.verdict.class, self.target.upstream.name, self.what)
+        write!(
+            f,
+            "{} ({}): {}",
+            self.verdict.class, self.target.upstream.name, self.what
+        )
     }
 }
 
@@ -73,25 +82,30 @@ pub fn status_of(class: Class) -> StatusCode {
         | Class::RequestTooLargeForLimit
         | Class::BatchQueueFull => StatusCode::TOO_MANY_REQUESTS,
         Class::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Class::Overloaded | Class::CapacityUnavailable | Class::ModelLoading | Class::EdgeBlocked => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Class::Overloaded
+        | Class::CapacityUnavailable
+        | Class::ModelLoading
+        | Class::EdgeBlocked => StatusCode::SERVICE_UNAVAILABLE,
         Class::ServerError | Class::ModelOutputInvalid => StatusCode::INTERNAL_SERVER_ERROR,
         Class::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        Class::Connection | Class::EdgeHtmlError | Class::StreamError | Class::Unknown => StatusCode::BAD_GATEWAY,
+        Class::Connection | Class::EdgeHtmlError | Class::StreamError | Class::Unknown => {
+            StatusCode::BAD_GATEWAY
+        }
         Class::AuthInvalid
         | Class::AuthMissing
         | Class::AuthWrongOrg
         | Class::AuthProjectArchived
         | Class::AccountDeactivated => StatusCode::UNAUTHORIZED,
-        Class::Permission | Class::VerificationRequired | Class::IpBlocked | Class::RegionUnsupported => {
-            StatusCode::FORBIDDEN
-        }
+        Class::Permission
+        | Class::VerificationRequired
+        | Class::IpBlocked
+        | Class::RegionUnsupported => StatusCode::FORBIDDEN,
         Class::ModelNotFound | Class::NotFound | Class::RoutingNoProvider => StatusCode::NOT_FOUND,
         Class::Conflict => StatusCode::CONFLICT,
-        Class::InvalidRequest | Class::ContextLength | Class::ContentFilter | Class::StateNotPortable => {
-            StatusCode::BAD_REQUEST
-        }
+        Class::InvalidRequest
+        | Class::ContextLength
+        | Class::ContentFilter
+        | Class::StateNotPortable => StatusCode::BAD_REQUEST,
         Class::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
     }
 }

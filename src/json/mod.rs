@@ -21,8 +21,8 @@ mod value;
 pub use canonical::canonical;
 pub use cursor::Cursor;
 pub(crate) use scan::skip_string;
-pub use tail::last_member;
 pub use splice::{splice, splice_raw};
+pub use tail::last_member;
 pub use text::{unescape, write_string};
 pub use value::{Elements, Kind, Member, Members, Raw};
 

@@ -41,13 +41,20 @@ mod tests {
     use super::*;
 
     fn usage(body: &str) -> Option<String> {
-        last_member(body.as_bytes(), "\"usage\"").map(|raw| String::from_utf8_lossy(raw.text()).into_owned())
+        last_member(body.as_bytes(), "\"usage\"")
+            .map(|raw| String::from_utf8_lossy(raw.text()).into_owned())
     }
 
     #[test]
     fn a_member_is_found_wherever_it_stands_at_the_top() {
-        assert_eq!(usage(r#"{"a":[1,{"b":"}"}],"usage":{"x":1}}"#).as_deref(), Some(r#"{"x":1}"#));
-        assert_eq!(usage("{\"usage\" : {\"x\":1} , \"z\": [ 1 ] } \n").as_deref(), Some(r#"{"x":1}"#));
+        assert_eq!(
+            usage(r#"{"a":[1,{"b":"}"}],"usage":{"x":1}}"#).as_deref(),
+            Some(r#"{"x":1}"#)
+        );
+        assert_eq!(
+            usage("{\"usage\" : {\"x\":1} , \"z\": [ 1 ] } \n").as_deref(),
+            Some(r#"{"x":1}"#)
+        );
     }
 
     #[test]

@@ -15,8 +15,8 @@ use std::{
 };
 
 use super::Metrics;
-pub use line::Line;
 use crate::config;
+pub use line::Line;
 
 /// Lines held at most.
 const MAX_BUFFER: usize = 8 * 1024 * 1024;
@@ -56,12 +56,23 @@ impl AccessLog {
             config::AccessLog::Off => return Ok(None),
             config::AccessLog::Stdout => Box::new(io::stdout()),
             config::AccessLog::Stderr => Box::new(io::stderr()),
-            config::AccessLog::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
+            config::AccessLog::File(path) => {
+                Box::new(OpenOptions::new().create(true).append(true).open(path)?)
+            }
         };
-        let shared = Arc::new(Shared { state: Mutex::default(), more: Condvar::new(), metrics });
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            more: Condvar::new(),
+            metrics,
+        });
         let theirs = Arc::clone(&shared);
-        let writer = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || theirs.write(out))?;
-        Ok(Some(Self { shared, writer: Mutex::new(Some(writer)) }))
+        let writer = std::thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || theirs.write(out))?;
+        Ok(Some(Self {
+            shared,
+            writer: Mutex::new(Some(writer)),
+        }))
     }
 
     /// Adds a line.
@@ -96,7 +107,11 @@ impl AccessLog {
     pub fn close(&self) {
         self.shared.state().closed = true;
         self.shared.more.notify_one();
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = self
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(writer) = writer {
             let _ = writer.join();
         }
@@ -119,7 +134,10 @@ impl Shared {
         loop {
             let mut state = self.state();
             if state.buffer.len() < ENOUGH && !state.closed {
-                state = self.more.wait_timeout(state, FLUSH).map_or_else(|e| e.into_inner().0, |(state, _)| state);
+                state = self
+                    .more
+                    .wait_timeout(state, FLUSH)
+                    .map_or_else(|e| e.into_inner().0, |(state, _)| state);
             }
             std::mem::swap(&mut state.buffer, &mut full);
             let closed = state.closed;

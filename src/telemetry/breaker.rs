@@ -23,14 +23,44 @@ pub fn hook(metrics: &Arc<Metrics>) -> Hook {
 
 fn say(transition: &Transition) {
     let (first, last) = transition.request_ids();
-    let (upstream, scope, key) = (&*transition.target.upstream.name, transition.scope.as_str(), &*transition.key);
+    let (upstream, scope, key) = (
+        &*transition.target.upstream.name,
+        transition.scope.as_str(),
+        &*transition.key,
+    );
     let class = transition.class.as_str();
     match transition.to {
         State::Open if transition.from == State::Closed => {
-            let advice = transition.last.as_ref().map_or("", |failure| &*failure.verdict.advice);
-            tracing::warn!(upstream, scope, key, class, first, last, advice, "A circuit opened: calls go elsewhere.");
+            let advice = transition
+                .last
+                .as_ref()
+                .map_or("", |failure| &*failure.verdict.advice);
+            tracing::warn!(
+                upstream,
+                scope,
+                key,
+                class,
+                first,
+                last,
+                advice,
+                "A circuit opened: calls go elsewhere."
+            );
         }
-        State::Closed => tracing::info!(upstream, scope, key, class, "A circuit closed: all calls are served again."),
-        to => tracing::info!(upstream, scope, key, class, last, state = to.as_str(), "A circuit changed."),
+        State::Closed => tracing::info!(
+            upstream,
+            scope,
+            key,
+            class,
+            "A circuit closed: all calls are served again."
+        ),
+        to => tracing::info!(
+            upstream,
+            scope,
+            key,
+            class,
+            last,
+            state = to.as_str(),
+            "A circuit changed."
+        ),
     }
 }

@@ -4,20 +4,36 @@
 //! matched them (bounded, then `other`), upstreams, classes.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::{call::Target, config::Limit, dialect::openai::Usage};
 
 /// A provider's answers: 10 ms to 10 min.
-const SECONDS: &[f64] =
-    &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 600.0];
+const SECONDS: &[f64] = &[
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 600.0,
+];
 /// Our own share of a call: 10 µs to 100 ms.
-const OVERHEAD: &[f64] =
-    &[0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1];
+const OVERHEAD: &[f64] = &[
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025,
+    0.1,
+];
 /// The bounds that OpenTelemetry's semantic conventions give for token counts.
 const TOKENS: &[f64] = &[
-    1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0,
+    1.0,
+    4.0,
+    16.0,
+    64.0,
+    256.0,
+    1_024.0,
+    4_096.0,
+    16_384.0,
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
     67_108_864.0,
 ];
 /// The same for durations.
@@ -67,7 +83,9 @@ pub struct OperationHandles {
 macro_rules! register {
     ($registry:expr, $make:expr) => {{
         let metric = $make.expect("metric names and labels are constants");
-        $registry.register(Box::new(metric.clone())).expect("every name is registered once");
+        $registry
+            .register(Box::new(metric.clone()))
+            .expect("every name is registered once");
         metric
     }};
 }
@@ -78,12 +96,19 @@ impl Metrics {
     /// All of them, at zero.
     pub fn new() -> Self {
         let r = Registry::new();
-        let counter = |name, help, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
+        let counter =
+            |name, help, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
         let gauge = |name, help, labels: &[&str]| IntGaugeVec::new(Opts::new(name, help), labels);
         let histogram = |name, help, bounds: &[f64], labels: &[&str]| {
-            HistogramVec::new(HistogramOpts::new(name, help).buckets(bounds.to_vec()), labels)
+            HistogramVec::new(
+                HistogramOpts::new(name, help).buckets(bounds.to_vec()),
+                labels,
+            )
         };
-        let build = register!(r, gauge("weir_build_info", "The running version.", &["version"]));
+        let build = register!(
+            r,
+            gauge("weir_build_info", "The running version.", &["version"])
+        );
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Self {
             requests: register!(r, counter("weir_requests_total", "Calls by outcome.", &["app", "route", "model", "upstream", "outcome"])),
@@ -112,17 +137,24 @@ impl Metrics {
 
     /// The exposition text.
     pub fn text(&self) -> String {
-        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+        TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .unwrap_or_default()
     }
 
     /// A call moves on.
     pub fn fallback(&self, from: &Target, to: &Target, class: &str) {
-        self.fallbacks.with_label_values(&[&*from.upstream.name, &*to.upstream.name, class]).inc();
+        self.fallbacks
+            .with_label_values(&[&*from.upstream.name, &*to.upstream.name, class])
+            .inc();
     }
 
     /// An upstream call has ended at its head; `class`: `ok` or the failure's.
     pub fn attempt(&self, target: &Target, class: &str) {
-        let find = |class| self.attempts.with_label_values(&[&*target.upstream.name, &*target.label, class]);
+        let find = |class| {
+            self.attempts
+                .with_label_values(&[&*target.upstream.name, &*target.label, class])
+        };
         match class {
             "ok" => target.answered.get_or_init(|| find(class)).inc(),
             _ => find(class).inc(),
@@ -140,7 +172,9 @@ impl Metrics {
         for (kind, limit) in kinds {
             if let Limit::Fixed(limit) = limit {
                 let labels = [&*target.upstream.name, &*target.label, kind];
-                self.limit_capacity.with_label_values(&labels).set(limit.get().into());
+                self.limit_capacity
+                    .with_label_values(&labels)
+                    .set(limit.get().into());
             }
         }
     }
@@ -149,9 +183,14 @@ impl Metrics {
     pub fn operation_of(&self, target: &Target, operation: &str) -> OperationHandles {
         let (upstream, model) = (&*target.upstream.name, &*target.label);
         let tokens = |kind| self.tokens.with_label_values(&[kind, upstream, model]);
-        let otel = |kind| self.otel_tokens.with_label_values(&[operation, model, kind, upstream]);
+        let otel = |kind| {
+            self.otel_tokens
+                .with_label_values(&[operation, model, kind, upstream])
+        };
         OperationHandles {
-            duration: self.otel_duration.with_label_values(&[operation, model, upstream]),
+            duration: self
+                .otel_duration
+                .with_label_values(&[operation, model, upstream]),
             input: tokens("input"),
             output: tokens("output"),
             cached_input: tokens("cached_input"),
@@ -191,6 +230,12 @@ mod tests {
     #[test]
     fn the_build_is_named() {
         let text = Metrics::new().text();
-        assert!(text.contains(&format!("weir_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))), "{text}");
+        assert!(
+            text.contains(&format!(
+                "weir_build_info{{version=\"{}\"}} 1",
+                env!("CARGO_PKG_VERSION")
+            )),
+            "{text}"
+        );
     }
 }

@@ -38,7 +38,10 @@ impl Connector {
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
         if https && roots.is_empty() {
-            let why = found.errors.first().map_or_else(|| "none present".to_owned(), ToString::to_string);
+            let why = found
+                .errors
+                .first()
+                .map_or_else(|| "none present".to_owned(), ToString::to_string);
             return Err(TlsError(why));
         }
         let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
@@ -52,14 +55,24 @@ impl Connector {
         http.set_nodelay(true);
         // A dead peer behind a silent network is noticed even while a stream idles.
         http.set_keepalive(Some(Duration::from_secs(60)));
-        let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions().wrap_connector(http);
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(http);
         Ok(Self(https))
     }
 
     /// Connects to the origin of `uri`. The flag tells whether HTTP/2 was agreed on.
     pub(super) async fn connect(&self, uri: Uri) -> Result<(Io, bool), io::Error> {
         let mut connector = self.0.clone();
-        let io = connector.ready().await.map_err(other)?.call(uri).await.map_err(other)?;
+        let io = connector
+            .ready()
+            .await
+            .map_err(other)?
+            .call(uri)
+            .await
+            .map_err(other)?;
         let h2 = io.connected().is_negotiated_h2();
         Ok((io, h2))
     }

@@ -76,8 +76,14 @@ pub(super) struct Lease {
 }
 
 enum Sender {
-    H1 { sender: http1::SendRequest<RequestBody>, kept: bool },
-    H2 { sender: http2::SendRequest<RequestBody>, kept: bool },
+    H1 {
+        sender: http1::SendRequest<RequestBody>,
+        kept: bool,
+    },
+    H2 {
+        sender: http2::SendRequest<RequestBody>,
+        kept: bool,
+    },
 }
 
 // === impl Pool ===
@@ -85,7 +91,10 @@ enum Sender {
 impl Pool {
     /// An empty pool.
     pub fn new(connector: Connector) -> Self {
-        Self(Arc::new(Shared { connector, origins: Mutex::new(HashMap::new()) }))
+        Self(Arc::new(Shared {
+            connector,
+            origins: Mutex::new(HashMap::new()),
+        }))
     }
 
     /// Sends one request to the origin of `base` and waits for the response's head.
@@ -136,7 +145,11 @@ impl Pool {
                 sender.ready().await?;
                 let response = sender.send_request(build(false)).await?;
                 let upgraded = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
-                let lease = (!upgraded).then(|| Lease { pool: self.clone(), origin: origin.clone(), sender });
+                let lease = (!upgraded).then(|| Lease {
+                    pool: self.clone(),
+                    origin: origin.clone(),
+                    sender,
+                });
                 Ok(response.map(|incoming| ResponseBody::new(incoming, lease)))
             }
             Sender::H2 { mut sender, .. } => {
@@ -152,7 +165,10 @@ impl Pool {
         let kept = origins.get_mut(origin)?;
         if let Some(h2) = &kept.h2 {
             if !h2.is_closed() {
-                return Some(Sender::H2 { sender: h2.clone(), kept: true });
+                return Some(Sender::H2 {
+                    sender: h2.clone(),
+                    kept: true,
+                });
             }
             kept.h2 = None;
         }
@@ -170,16 +186,34 @@ impl Pool {
         None
     }
 
-    async fn connect(&self, origin: &Origin, base: &Uri, timeout: Duration) -> Result<Sender, SendError> {
+    async fn connect(
+        &self,
+        origin: &Origin,
+        base: &Uri,
+        timeout: Duration,
+    ) -> Result<Sender, SendError> {
         let connecting = async {
-            let (io, h2) = self.0.connector.connect(base.clone()).await.map_err(SendError::Connect)?;
+            let (io, h2) = self
+                .0
+                .connector
+                .connect(base.clone())
+                .await
+                .map_err(SendError::Connect)?;
             self.handshake(origin, io, h2).await
         };
-        tokio::time::timeout(timeout, connecting).await.unwrap_or(Err(SendError::ConnectTimeout(timeout)))
+        tokio::time::timeout(timeout, connecting)
+            .await
+            .unwrap_or(Err(SendError::ConnectTimeout(timeout)))
     }
 
-    async fn handshake(&self, origin: &Origin, io: super::connect::Io, h2: bool) -> Result<Sender, SendError> {
-        let failed = |error: hyper::Error| SendError::Connect(io::Error::other(Causes(&error).to_string()));
+    async fn handshake(
+        &self,
+        origin: &Origin,
+        io: super::connect::Io,
+        h2: bool,
+    ) -> Result<Sender, SendError> {
+        let failed =
+            |error: hyper::Error| SendError::Connect(io::Error::other(Causes(&error).to_string()));
         if h2 {
             let (sender, connection) = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
@@ -194,20 +228,28 @@ impl Pool {
                 let _ = connection.await;
             });
             self.origins().entry(origin.clone()).or_default().h2 = Some(sender.clone());
-            return Ok(Sender::H2 { sender, kept: false });
+            return Ok(Sender::H2 {
+                sender,
+                kept: false,
+            });
         }
         let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(failed)?;
         tokio::spawn(async move {
             let _ = connection.with_upgrades().await;
         });
-        Ok(Sender::H1 { sender, kept: false })
+        Ok(Sender::H1 {
+            sender,
+            kept: false,
+        })
     }
 
     /// Drops connections that were idle too long. Called now and then by the worker.
     pub fn purge(&self) {
         let now = Instant::now();
         self.origins().retain(|_, kept| {
-            kept.h1.retain(|(since, sender)| now.duration_since(*since) <= IDLE && !sender.is_closed());
+            kept.h1.retain(|(since, sender)| {
+                now.duration_since(*since) <= IDLE && !sender.is_closed()
+            });
             kept.h2.as_ref().is_some_and(|h2| !h2.is_closed()) || !kept.h1.is_empty()
         });
     }
@@ -218,7 +260,10 @@ impl Pool {
     }
 
     fn origins(&self) -> MutexGuard<'_, HashMap<Origin, Kept>> {
-        self.0.origins.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .origins
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -230,7 +275,9 @@ fn died_idle(error: &hyper::Error) -> bool {
             if let Some(io) = error.downcast_ref::<io::Error>() {
                 break matches!(
                     io.kind(),
-                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted
+                    io::ErrorKind::ConnectionReset
+                        | io::ErrorKind::BrokenPipe
+                        | io::ErrorKind::ConnectionAborted
                 );
             }
             cause = error.source();
@@ -249,8 +296,12 @@ impl fmt::Debug for Pool {
 impl Origin {
     fn of(uri: &Uri) -> Result<Self, SendError> {
         let authority = uri.authority().cloned();
-        let authority = authority.ok_or_else(|| SendError::Connect(io::Error::other("the base URL has no host")))?;
-        Ok(Self { https: uri.scheme() == Some(&http::uri::Scheme::HTTPS), authority })
+        let authority = authority
+            .ok_or_else(|| SendError::Connect(io::Error::other("the base URL has no host")))?;
+        Ok(Self {
+            https: uri.scheme() == Some(&http::uri::Scheme::HTTPS),
+            authority,
+        })
     }
 }
 

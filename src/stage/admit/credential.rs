@@ -16,8 +16,11 @@ use crate::{
 };
 
 /// Headers in which clients send keys: OpenAI's, Azure's, Anthropic's.
-const KEY_HEADERS: [HeaderName; 3] =
-    [header::AUTHORIZATION, HeaderName::from_static("api-key"), HeaderName::from_static("x-api-key")];
+const KEY_HEADERS: [HeaderName; 3] = [
+    header::AUTHORIZATION,
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-api-key"),
+];
 
 /// The apps of a configuration, by the hash of their key.
 #[derive(Debug)]
@@ -39,15 +42,26 @@ const MAX_NAMES: usize = 64;
 impl Apps {
     /// `passthrough`: at least one upstream takes the caller's own key.
     pub fn new(apps: &[Arc<App>], passthrough: bool) -> Self {
-        let by_hash = apps.iter().map(|app| (app.key_hash, Arc::clone(app))).collect();
-        Self { by_hash, anyone: Arc::new(anyone()), passthrough, named: Mutex::default() }
+        let by_hash = apps
+            .iter()
+            .map(|app| (app.key_hash, Arc::clone(app)))
+            .collect();
+        Self {
+            by_hash,
+            anyone: Arc::new(anyone()),
+            passthrough,
+            named: Mutex::default(),
+        }
     }
 
     /// Who sent `headers`. The key headers are taken out.
     ///
     /// # Errors
     /// A stranger, where apps are configured and no upstream takes callers' own keys.
-    pub(super) fn identify(&self, headers: &mut HeaderMap) -> Result<(Arc<App>, Credential), Refused> {
+    pub(super) fn identify(
+        &self,
+        headers: &mut HeaderMap,
+    ) -> Result<(Arc<App>, Credential), Refused> {
         let mut sent = None;
         for name in KEY_HEADERS {
             if let Some(value) = headers.remove(&name)
@@ -56,31 +70,51 @@ impl Apps {
                 sent = Some((name, value));
             }
         }
-        let Some((name, value)) = sent else { return self.without_key() };
+        let Some((name, value)) = sent else {
+            return self.without_key();
+        };
         let key = key_of(&value);
         if let Some(app) = self.app_of(key) {
-            let credential = Credential { fingerprint: Fingerprint::of(key), forward: None, may_use_held: true };
+            let credential = Credential {
+                fingerprint: Fingerprint::of(key),
+                forward: None,
+                may_use_held: true,
+            };
             return Ok((app, credential));
         }
         let open = self.by_hash.is_empty();
         if !open && !self.passthrough {
             return Err(Refused::UnknownKey);
         }
-        let credential =
-            Credential { fingerprint: Fingerprint::of(key), forward: Some((name, value)), may_use_held: open };
+        let credential = Credential {
+            fingerprint: Fingerprint::of(key),
+            forward: Some((name, value)),
+            may_use_held: open,
+        };
         Ok((Arc::clone(&self.anyone), credential))
     }
 
     /// The app under the name that the caller gives itself (`x-weir-app`). It counts only where no keys tell
     /// apps apart, and it is a label then, nothing more.
     pub(super) fn named(&self, app: Arc<App>, name: Option<&str>) -> Arc<App> {
-        let Some(name) = name.filter(|name| self.by_hash.is_empty() && is_word(name)) else { return app };
+        let Some(name) = name.filter(|name| self.by_hash.is_empty() && is_word(name)) else {
+            return app;
+        };
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(app) = named.get(name) {
             return Arc::clone(app);
         }
-        let name = if named.len() < MAX_NAMES { name } else { "other" };
-        let app = named.entry(name.to_owned()).or_insert_with(|| Arc::new(App { name: name.into(), ..anyone() }));
+        let name = if named.len() < MAX_NAMES {
+            name
+        } else {
+            "other"
+        };
+        let app = named.entry(name.to_owned()).or_insert_with(|| {
+            Arc::new(App {
+                name: name.into(),
+                ..anyone()
+            })
+        });
         Arc::clone(app)
     }
 
@@ -90,7 +124,11 @@ impl Apps {
             return Err(Refused::NoKey);
         }
         // A passthrough upstream says itself that a key is missing.
-        let credential = Credential { fingerprint: Fingerprint::default(), forward: None, may_use_held: open };
+        let credential = Credential {
+            fingerprint: Fingerprint::default(),
+            forward: None,
+            may_use_held: open,
+        };
         Ok((Arc::clone(&self.anyone), credential))
     }
 
@@ -115,7 +153,11 @@ fn key_of(value: &HeaderValue) -> &[u8] {
 
 /// Fit for a metric label.
 fn is_word(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    !name.is_empty()
+        && name.len() <= 64
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 fn anyone() -> App {
@@ -135,17 +177,29 @@ mod tests {
     use super::*;
 
     fn app(key: &str) -> Arc<App> {
-        Arc::new(App { id: AppId(1), name: "shop".into(), key_hash: *blake3::hash(key.as_bytes()).as_bytes(), ..anyone() })
+        Arc::new(App {
+            id: AppId(1),
+            name: "shop".into(),
+            key_hash: *blake3::hash(key.as_bytes()).as_bytes(),
+            ..anyone()
+        })
     }
 
     fn headers(name: &'static str, value: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))])
+        HeaderMap::from_iter([(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        )])
     }
 
     #[test]
     fn an_apps_key_names_the_app_and_goes_nowhere() {
         let apps = Apps::new(&[app("wk-1")], true);
-        for (name, value) in [("authorization", "Bearer wk-1"), ("api-key", "wk-1"), ("authorization", "bearer  wk-1 ")] {
+        for (name, value) in [
+            ("authorization", "Bearer wk-1"),
+            ("api-key", "wk-1"),
+            ("authorization", "bearer  wk-1 "),
+        ] {
             let mut headers = headers(name, value);
             let (app, credential) = apps.identify(&mut headers).unwrap();
             assert_eq!(&*app.name, "shop");
@@ -157,21 +211,32 @@ mod tests {
     #[test]
     fn a_stranger_is_refused_where_apps_are_told_apart() {
         let apps = Apps::new(&[app("wk-1")], false);
-        assert_eq!(apps.identify(&mut headers("authorization", "Bearer wk-2")).unwrap_err(), Refused::UnknownKey);
-        assert_eq!(apps.identify(&mut HeaderMap::new()).unwrap_err(), Refused::NoKey);
+        assert_eq!(
+            apps.identify(&mut headers("authorization", "Bearer wk-2"))
+                .unwrap_err(),
+            Refused::UnknownKey
+        );
+        assert_eq!(
+            apps.identify(&mut HeaderMap::new()).unwrap_err(),
+            Refused::NoKey
+        );
     }
 
     #[test]
     fn a_callers_own_key_never_unlocks_held_keys_where_apps_are_told_apart() {
         let apps = Apps::new(&[app("wk-1")], true);
-        let (_, credential) = apps.identify(&mut headers("authorization", "Bearer sk-own")).unwrap();
+        let (_, credential) = apps
+            .identify(&mut headers("authorization", "Bearer sk-own"))
+            .unwrap();
         assert!(credential.forward.is_some() && !credential.may_use_held);
     }
 
     #[test]
     fn an_open_listener_serves_anyone() {
         let apps = Apps::new(&[], false);
-        let (app, credential) = apps.identify(&mut headers("authorization", "Bearer sk-own")).unwrap();
+        let (app, credential) = apps
+            .identify(&mut headers("authorization", "Bearer sk-own"))
+            .unwrap();
         assert_eq!(&*app.name, "default");
         assert!(credential.may_use_held);
     }

@@ -55,7 +55,10 @@ impl<S> Layer<S> for AdmitLayer {
     type Service = Admit<S>;
 
     fn layer(&self, inner: S) -> Admit<S> {
-        Admit { inner, params: Arc::clone(&self.0) }
+        Admit {
+            inner,
+            params: Arc::clone(&self.0),
+        }
     }
 }
 
@@ -83,7 +86,16 @@ where
 
 impl Params {
     fn admit(&self, inbound: Inbound) -> Result<Call, Refused> {
-        let Inbound { id, arrived, ready, method, path, mut headers, payload, upgrade } = inbound;
+        let Inbound {
+            id,
+            arrived,
+            ready,
+            method,
+            path,
+            mut headers,
+            payload,
+            upgrade,
+        } = inbound;
         let (app, credential) = self.apps.identify(&mut headers)?;
         let (directives, timeout, name) = directives::take(&mut headers)?;
         let app = self.apps.named(app, name.as_deref());
@@ -93,7 +105,11 @@ impl Params {
         strip(&mut headers);
         let told = timeout.or(sdk_timeout);
         let time = told.map_or_else(
-            || self.router.timeout(envelope.model.as_deref().unwrap_or_default()).unwrap_or(self.timeout),
+            || {
+                self.router
+                    .timeout(envelope.model.as_deref().unwrap_or_default())
+                    .unwrap_or(self.timeout)
+            },
             |t| t - t.mul_f64(MARGIN).min(LONGEST_MARGIN),
         );
         Ok(Call {
@@ -129,7 +145,8 @@ fn envelope(endpoint: Endpoint, payload: &Payload, headers: &HeaderMap) -> Envel
             if endpoint.has_form_body()
                 && let Some(boundary) = form_boundary(headers)
             {
-                envelope.model = multipart::multipart_model(&upload.prefix(), boundary).map(|(_, model)| model.into());
+                envelope.model = multipart::multipart_model(&upload.prefix(), boundary)
+                    .map(|(_, model)| model.into());
                 envelope.stream = multipart::multipart_field(&upload.prefix(), boundary, "stream")
                     .is_some_and(|(_, stream)| stream.eq_ignore_ascii_case("true"));
             }

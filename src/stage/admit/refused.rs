@@ -14,7 +14,11 @@ pub enum Refused {
     )]
     UnknownKey,
     #[error("the header `{header}` says `{found}`; {expected}")]
-    BadDirective { header: &'static str, found: String, expected: &'static str },
+    BadDirective {
+        header: &'static str,
+        found: String,
+        expected: &'static str,
+    },
 }
 
 // === impl Refused ===

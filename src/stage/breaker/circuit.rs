@@ -369,7 +369,11 @@ impl Circuit {
             self.since = now;
         }
         let same = again && pace == self.pace;
-        self.failed_probes = if same { self.failed_probes.saturating_add(1) } else { 0 };
+        self.failed_probes = if same {
+            self.failed_probes.saturating_add(1)
+        } else {
+            0
+        };
         self.interval = match same && self.failed_probes > pace.steady {
             true => self
                 .interval

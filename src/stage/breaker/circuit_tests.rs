@@ -263,7 +263,7 @@ fn a_failure_at_the_start_of_a_recovery_reopens_and_one_among_many_does_not() {
     assert_eq!(
         bench.admit(),
         Err(Duration::from_secs(5)),
-        "with a longer interval"
+        "by the same interval at first"
     );
 
     bench.wait(7.5);

@@ -72,6 +72,11 @@ impl Permit {
     pub fn failed(mut self, error: &Error) {
         match error {
             Error::Upstream(failure) => self.judge(failure.verdict.class, Some(failure)),
+            // The caller's deadline passed; a long silence is still the provider's.
+            Error::Deadline(passed) => match &passed.silence {
+                Some(silence) => self.judge(silence.verdict.class, Some(silence)),
+                None => self.settle(Outcome::Neutral),
+            },
             // Refused by our own limit.
             Error::Limit(_) => self.settle(Outcome::Untouched),
             _ => self.settle(Outcome::Neutral),

@@ -29,6 +29,9 @@ use crate::{
 /// a failure of the provider's. Long enough for a usual answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What an attempt gets at least while others wait for their turn.
+const SHORTEST_SHARE: Duration = Duration::from_millis(500);
+
 /// The leaf of one worker.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
@@ -43,7 +46,15 @@ pub struct Dispatch {
 impl Dispatch {
     /// Calls the upstreams of `config` through `pool`.
     pub fn new(config: &Config, pool: Pool, metrics: Arc<Metrics>) -> Self {
-        Self { pool, prepared: config.upstreams.iter().map(|upstream| Prepared::new(upstream)).collect(), metrics }
+        Self {
+            pool,
+            prepared: config
+                .upstreams
+                .iter()
+                .map(|upstream| Prepared::new(upstream))
+                .collect(),
+            metrics,
+        }
     }
 
     async fn attempt(self, attempt: Attempt) -> Result<Reply, Error> {
@@ -51,35 +62,52 @@ impl Dispatch {
         attempt.call.meter.attempt();
         let answer = self.in_time(&attempt, started).await;
         attempt.call.meter.upstream(started.elapsed());
-        self.metrics.attempt(&attempt.target, answer.as_ref().map_or_else(Error::class, |_| "ok"));
+        self.metrics.attempt(
+            &attempt.target,
+            answer.as_ref().map_or_else(Error::class, |_| "ok"),
+        );
         answer
     }
 
-    /// The exchange, until the first-token timeout or the call's deadline, whichever comes first. The deadline may
-    /// move while we wait (see `stage::cache`). An upload's own time is the client's.
+    /// The exchange, until the first-token timeout or the call's deadline, whichever comes first; while another usable
+    /// target is left, half of the time to the deadline is all that one attempt gets, so that a provider that hangs
+    /// leaves time for the next one. The deadline may move while we wait (see `stage::cache`). An upload's own time is
+    /// the client's.
     async fn in_time(&self, attempt: &Attempt, started: Instant) -> Result<Reply, Error> {
         let upstream = &attempt.target.upstream;
         let uploading = matches!(attempt.call.payload, Payload::Upload(_));
         let first = (!uploading).then(|| started + upstream.first_token_timeout);
+        let halved = !attempt.last && !uploading;
         let mut exchange = pin!(self.exchange(attempt));
         loop {
-            let deadline = attempt.call.deadline.instant();
+            let deadline = match halved {
+                true => started + (attempt.call.deadline.left(started) / 2).max(SHORTEST_SHARE),
+                false => attempt.call.deadline.instant(),
+            };
             let until = first.map_or(deadline, |first| first.min(deadline));
             if let Ok(answer) = tokio::time::timeout_at(until, exchange.as_mut()).await {
                 return answer;
             }
             let now = Instant::now();
             if first.is_some_and(|first| now >= first) {
-                return Err(fail::silent(attempt, "no answer", upstream.first_token_timeout));
+                return Err(fail::silent(
+                    attempt,
+                    "no answer",
+                    upstream.first_token_timeout,
+                ));
             }
-            if attempt.call.deadline.instant() > now {
+            if attempt.call.deadline.instant() > now && !halved {
                 continue;
             }
             let waited = now.duration_since(started);
-            return Err(match waited >= PATIENCE {
-                true => fail::silent(attempt, "no answer", waited),
-                false => DeadlinePassed { target: Arc::clone(&attempt.target), attempts: attempt.call.meter.attempts() }.into(),
-            });
+            let silence = (waited >= PATIENCE).then(|| fail::silence(attempt, waited));
+            let attempts = attempt.call.meter.attempts();
+            return Err(DeadlinePassed {
+                target: Arc::clone(&attempt.target),
+                attempts,
+                silence,
+            }
+            .into());
         }
     }
 
@@ -92,15 +120,28 @@ impl Dispatch {
             Payload::Upload(upload) => !upload.begun(),
         };
         let build = |h2| prepared.request(attempt, &payload, h2);
-        let sent = self.pool.send(&upstream.base_url, upstream.connect_timeout, repeatable, build).await;
-        let mut response = sent.map_err(|error| fail::unsent(attempt, &error))?.response;
+        let sent = self
+            .pool
+            .send(
+                &upstream.base_url,
+                upstream.connect_timeout,
+                repeatable,
+                build,
+            )
+            .await;
+        let mut response = sent
+            .map_err(|error| fail::unsent(attempt, &error))?
+            .response;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let upgrade = hyper::upgrade::on(&mut response);
             return Ok(switched(attempt, response.into_parts().0.headers, upgrade));
         }
         let (mut parts, body) = response.into_parts();
         request::strip_reply(&mut parts.headers);
-        let head = Head { status: parts.status, headers: parts.headers };
+        let head = Head {
+            status: parts.status,
+            headers: parts.headers,
+        };
         read(attempt, head, body).await
     }
 }
@@ -135,27 +176,54 @@ async fn read(attempt: &Attempt, head: Head, body: ResponseBody) -> Result<Reply
 }
 
 pub(super) fn content_type(headers: &HeaderMap) -> &str {
-    headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default()
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default()
 }
 
 fn is(kind: &str, prefix: &str) -> bool {
-    kind.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    kind.get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 /// A reply with what every reply of an attempt tells.
 pub(super) fn reply(attempt: &Attempt, head: Head, body: ReplyBody) -> Reply {
     let names = &attempt.target.upstream.provider.request_id_headers;
-    let provider_request_id = names.iter().find_map(|name| head.headers.get(name)).cloned();
-    let learnt = Learnt { target: Some(Arc::clone(&attempt.target)), provider_request_id, ..Learnt::default() };
-    Reply { status: head.status, headers: head.headers, body, learnt, upgrade: None }
+    let provider_request_id = names
+        .iter()
+        .find_map(|name| head.headers.get(name))
+        .cloned();
+    let learnt = Learnt {
+        target: Some(Arc::clone(&attempt.target)),
+        provider_request_id,
+        ..Learnt::default()
+    };
+    Reply {
+        status: head.status,
+        headers: head.headers,
+        body,
+        learnt,
+        upgrade: None,
+    }
 }
 
 /// 101: the body stands for the tunnel, so that what rides in it ends with it.
-fn switched(attempt: &Attempt, mut headers: HeaderMap, upgrade: hyper::upgrade::OnUpgrade) -> Reply {
+fn switched(
+    attempt: &Attempt,
+    mut headers: HeaderMap,
+    upgrade: hyper::upgrade::OnUpgrade,
+) -> Reply {
     headers.remove(header::CONTENT_LENGTH);
     let facts = Arc::new(Facts::default());
     facts.set(End::complete(None));
     let body = ReplyBody::stream(Box::pin(stream::Never), facts);
-    let head = Head { status: StatusCode::SWITCHING_PROTOCOLS, headers };
-    Reply { upgrade: Some(upgrade), ..reply(attempt, head, body) }
+    let head = Head {
+        status: StatusCode::SWITCHING_PROTOCOLS,
+        headers,
+    };
+    Reply {
+        upgrade: Some(upgrade),
+        ..reply(attempt, head, body)
+    }
 }

@@ -17,13 +17,15 @@ mod whole;
 pub use self::{leaf::Dispatch, request::Prepared};
 use std::sync::Arc;
 
-use crate::call::Target;
+use crate::{call::Target, error::Failure};
 
-/// The caller's own deadline passed, too soon to say anything about the provider.
+/// The time that the caller's own deadline left for this attempt has passed.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the call's deadline passed before `{}` answered", target.upstream.name)]
+#[error("`{}` did not answer within the time that the caller's deadline left", target.upstream.name)]
 pub struct DeadlinePassed {
     pub target: Arc<Target>,
     /// The call's attempts, this one included.
     pub attempts: u32,
+    /// The provider was silent for so long that it is its failure, not the caller's impatience.
+    pub silence: Option<Arc<Failure>>,
 }

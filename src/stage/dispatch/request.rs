@@ -53,7 +53,12 @@ impl Prepared {
     }
 
     /// The request of one attempt; `h2` asks for the absolute form.
-    pub(super) fn request(&self, attempt: &Attempt, body: &Payload, h2: bool) -> Request<RequestBody> {
+    pub(super) fn request(
+        &self,
+        attempt: &Attempt,
+        body: &Payload,
+        h2: bool,
+    ) -> Request<RequestBody> {
         let call = &*attempt.call;
         let upstream = &*attempt.target.upstream;
         let mut request = Request::new(RequestBody::of(body));
@@ -68,7 +73,9 @@ impl Prepared {
         // The base URL brings its own version: `https://api.openai.com/v1`, `…/v1beta/openai`.
         let path = path.strip_prefix("/v1").unwrap_or(path);
         let path = format!("{}{path}", self.prefix);
-        let Ok(path) = PathAndQuery::try_from(path) else { return Uri::default() };
+        let Ok(path) = PathAndQuery::try_from(path) else {
+            return Uri::default();
+        };
         if !h2 {
             return Uri::from(path);
         }
@@ -84,7 +91,10 @@ impl Prepared {
         }
         if call.envelope.stream {
             // The stream is read event by event on its way.
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            headers.insert(
+                header::ACCEPT_ENCODING,
+                HeaderValue::from_static("identity"),
+            );
         }
         if let Payload::Upload(upload) = &call.payload
             && let Some(length) = upload.length()
@@ -129,7 +139,12 @@ impl Prepared {
 /// An empty or `null` organisation or project is an app's unset variable; OpenAI answers it with a riddle.
 fn own_words(headers: &mut HeaderMap) {
     for name in [ORGANIZATION, PROJECT] {
-        let unset = |v: &HeaderValue| matches!(v.as_bytes().trim_ascii(), b"" | b"null" | b"None" | b"undefined");
+        let unset = |v: &HeaderValue| {
+            matches!(
+                v.as_bytes().trim_ascii(),
+                b"" | b"null" | b"None" | b"undefined"
+            )
+        };
         if headers.get(&name).is_some_and(unset) {
             headers.remove(&name);
         }
@@ -150,8 +165,13 @@ pub(super) fn body(call: &Call, target: &Target) -> Payload {
         Payload::Upload(upload) => {
             let prefix = upload.prefix();
             let boundary = admit::form_boundary(&call.headers);
-            if let Some((range, _)) = boundary.and_then(|b| multipart::multipart_model(&prefix, b)) {
-                let parts = [&prefix[..range.start], target.model.as_bytes(), &prefix[range.end..]];
+            if let Some((range, _)) = boundary.and_then(|b| multipart::multipart_model(&prefix, b))
+            {
+                let parts = [
+                    &prefix[..range.start],
+                    target.model.as_bytes(),
+                    &prefix[range.end..],
+                ];
                 upload.with_prefix(parts.concat().into());
             }
             call.payload.clone()
@@ -168,7 +188,13 @@ pub(super) fn strip_reply(headers: &mut HeaderMap) {
             }
         }
     }
-    for name in [header::TRANSFER_ENCODING, header::TE, header::TRAILER, header::UPGRADE, header::PROXY_AUTHENTICATE] {
+    for name in [
+        header::TRANSFER_ENCODING,
+        header::TE,
+        header::TRAILER,
+        header::UPGRADE,
+        header::PROXY_AUTHENTICATE,
+    ] {
         headers.remove(name);
     }
     headers.remove("keep-alive");

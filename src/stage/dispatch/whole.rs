@@ -36,15 +36,29 @@ async fn collect(mut body: ResponseBody, max: usize) -> Result<Collected, (Bytes
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
     loop {
-        let length = if all.is_empty() { first.as_ref().map_or(0, Bytes::len) } else { all.len() };
+        let length = if all.is_empty() {
+            first.as_ref().map_or(0, Bytes::len)
+        } else {
+            all.len()
+        };
         if length > max {
-            return Ok(Collected { bytes: done(first, all), rest: Some(body) });
+            return Ok(Collected {
+                bytes: done(first, all),
+                rest: Some(body),
+            });
         }
         match body.frame().await {
-            None => return Ok(Collected { bytes: done(first, all), rest: None }),
+            None => {
+                return Ok(Collected {
+                    bytes: done(first, all),
+                    rest: None,
+                });
+            }
             Some(Err(error)) => return Err((done(first, all), error)),
             Some(Ok(frame)) => {
-                let Ok(data) = frame.into_data() else { continue };
+                let Ok(data) = frame.into_data() else {
+                    continue;
+                };
                 // Most answers are one chunk, which is kept as it came.
                 match &first {
                     None => first = Some(data),
@@ -61,7 +75,11 @@ async fn collect(mut body: ResponseBody, max: usize) -> Result<Collected, (Bytes
 }
 
 fn done(first: Option<Bytes>, all: BytesMut) -> Bytes {
-    if all.is_empty() { first.unwrap_or_default() } else { all.freeze() }
+    if all.is_empty() {
+        first.unwrap_or_default()
+    } else {
+        all.freeze()
+    }
 }
 
 /// An answer with an error status.
@@ -79,7 +97,11 @@ pub(super) async fn error(attempt: &Attempt, mut head: Head, body: ResponseBody)
 }
 
 /// An answer that is not an error by its status.
-pub(super) async fn answer(attempt: &Attempt, head: Head, body: ResponseBody) -> Result<Reply, Error> {
+pub(super) async fn answer(
+    attempt: &Attempt,
+    head: Head,
+    body: ResponseBody,
+) -> Result<Reply, Error> {
     let collected = match collect(body, MAX_WHOLE).await {
         Ok(collected) => collected,
         Err((_, error)) => return Err(fail::broken_body(attempt, &head, &error)),
@@ -90,10 +112,15 @@ pub(super) async fn answer(attempt: &Attempt, head: Head, body: ResponseBody) ->
     let raw = collected.bytes;
     let call = &attempt.call;
     let Some(decoded) = decoded(&head, &raw) else {
-        return Err(fail::mangled(attempt, &head, "the answer's encoding is corrupt"));
+        return Err(fail::mangled(
+            attempt,
+            &head,
+            "the answer's encoding is corrupt",
+        ));
     };
     let kind = content_type(&head.headers);
-    let due = call.endpoint.has_model() && head.status == StatusCode::OK && call.method != Method::HEAD;
+    let due =
+        call.endpoint.has_model() && head.status == StatusCode::OK && call.method != Method::HEAD;
     // What is fetched (a failed background response, a file) may well speak of errors; only what is made may not.
     let unanswered = if call.endpoint.has_model() {
         triage::unanswered(kind, &decoded, due)
@@ -101,18 +128,31 @@ pub(super) async fn answer(attempt: &Attempt, head: Head, body: ResponseBody) ->
         triage::looks_like_html(kind, &decoded).then_some(Transport::ObjectIn200)
     };
     if let Some(transport) = unanswered {
-        let what = if decoded.is_empty() { "the answer is empty" } else { "the answer is an error or a page under a 200" };
-        return Err(fail::not_an_answer(attempt, head, &decoded, transport, what));
+        let what = if decoded.is_empty() {
+            "the answer is empty"
+        } else {
+            "the answer is an error or a page under a 200"
+        };
+        return Err(fail::not_an_answer(
+            attempt, head, &decoded, transport, what,
+        ));
     }
     let mut usage = None;
     if call.endpoint.has_model() && !kind.starts_with("text/") {
         // Where the usage stands as it does in nearly every answer, the rest need not be walked.
         usage = json::last_member(&decoded, "\"usage\"").and_then(Usage::of);
-        match usage.map_or_else(|| Facts::scan(call.endpoint, &decoded), |_| Ok(Facts::default())) {
+        match usage.map_or_else(
+            || Facts::scan(call.endpoint, &decoded),
+            |_| Ok(Facts::default()),
+        ) {
             Ok(_) if usage.is_some() => {}
             Ok(facts) => usage = facts.usage,
             Err(_) if call.endpoint.has_json_body() => {
-                return Err(fail::mangled(attempt, &head, "the answer is not whole JSON"));
+                return Err(fail::mangled(
+                    attempt,
+                    &head,
+                    "the answer is not whole JSON",
+                ));
             }
             Err(_) => {}
         }
@@ -124,6 +164,8 @@ pub(super) async fn answer(attempt: &Attempt, head: Head, body: ResponseBody) ->
 
 /// The body without its content encoding; `None`: it cannot be undone.
 fn decoded(head: &Head, raw: &Bytes) -> Option<Bytes> {
-    let Some(encoding) = head.headers.get(header::CONTENT_ENCODING) else { return Some(raw.clone()) };
+    let Some(encoding) = head.headers.get(header::CONTENT_ENCODING) else {
+        return Some(raw.clone());
+    };
     codec::decode_all(encoding.to_str().ok()?, raw.clone(), 4 * MAX_WHOLE).ok()
 }

@@ -31,14 +31,26 @@ pub(super) struct Bounds {
 
 /// Whether a body of this kind is read whole. Forms and raw bytes stream through.
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(kind) = headers.get(header::CONTENT_TYPE) else { return true };
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else {
+        return true;
+    };
     let kind = kind.as_bytes();
-    let starts = |prefix: &[u8]| kind.get(..prefix.len()).is_some_and(|k| k.eq_ignore_ascii_case(prefix));
-    !(starts(b"multipart/") || starts(b"application/octet-stream") || starts(b"audio/") || starts(b"image/"))
+    let starts = |prefix: &[u8]| {
+        kind.get(..prefix.len())
+            .is_some_and(|k| k.eq_ignore_ascii_case(prefix))
+    };
+    !(starts(b"multipart/")
+        || starts(b"application/octet-stream")
+        || starts(b"audio/")
+        || starts(b"image/"))
 }
 
 /// Reads `body` as its headers ask; undoes the content encoding of a whole body and removes the header.
-pub(super) async fn read(headers: &mut HeaderMap, body: Incoming, bounds: Bounds) -> Result<Payload, Refused> {
+pub(super) async fn read(
+    headers: &mut HeaderMap,
+    body: Incoming,
+    bounds: Bounds,
+) -> Result<Payload, Refused> {
     if body.is_end_stream() {
         return Ok(Payload::Whole(Bytes::new()));
     }
@@ -47,15 +59,26 @@ pub(super) async fn read(headers: &mut HeaderMap, body: Incoming, bounds: Bounds
     }
     let declared = body.size_hint().lower();
     if declared > bounds.max_bytes as u64 {
-        return Err(Refused::BodyTooLarge { limit: bounds.max_bytes });
+        return Err(Refused::BodyTooLarge {
+            limit: bounds.max_bytes,
+        });
     }
     let bytes = whole(body, bounds, declared).await?;
-    let Some(encoding) = headers.get(header::CONTENT_ENCODING) else { return Ok(Payload::Whole(bytes)) };
-    let encoding = encoding.to_str().map_err(|_| Refused::Encoding("not a word".to_owned()))?.to_owned();
-    let decoded = crate::codec::decode_all(&encoding, bytes, bounds.max_bytes).map_err(|error| match error {
-        crate::codec::DecodeError::TooLarge { .. } => Refused::BodyTooLarge { limit: bounds.max_bytes },
-        other => Refused::Encoding(other.to_string()),
-    })?;
+    let Some(encoding) = headers.get(header::CONTENT_ENCODING) else {
+        return Ok(Payload::Whole(bytes));
+    };
+    let encoding = encoding
+        .to_str()
+        .map_err(|_| Refused::Encoding("not a word".to_owned()))?
+        .to_owned();
+    let decoded = crate::codec::decode_all(&encoding, bytes, bounds.max_bytes).map_err(
+        |error| match error {
+            crate::codec::DecodeError::TooLarge { .. } => Refused::BodyTooLarge {
+                limit: bounds.max_bytes,
+            },
+            other => Refused::Encoding(other.to_string()),
+        },
+    )?;
     headers.remove(header::CONTENT_ENCODING);
     Ok(Payload::Whole(decoded))
 }
@@ -67,14 +90,18 @@ async fn whole(mut body: Incoming, bounds: Bounds, declared: u64) -> Result<Byte
     while let Some(data) = next(&mut body, bounds).await? {
         length += data.len();
         if length > bounds.max_bytes {
-            return Err(Refused::BodyTooLarge { limit: bounds.max_bytes });
+            return Err(Refused::BodyTooLarge {
+                limit: bounds.max_bytes,
+            });
         }
         // Most bodies are one chunk, which is kept as it came.
         match (&first, &mut rest) {
             (None, _) => first = Some(data),
             (Some(start), None) => {
                 // A peer's word reserves no more than this; larger bodies grow as they come.
-                let room = usize::try_from(declared).unwrap_or(0).clamp(length, 1024 * 1024);
+                let room = usize::try_from(declared)
+                    .unwrap_or(0)
+                    .clamp(length, 1024 * 1024);
                 let mut all = BytesMut::with_capacity(room.max(length));
                 all.extend_from_slice(start);
                 all.extend_from_slice(&data);
@@ -104,7 +131,9 @@ async fn next(body: &mut Incoming, bounds: Bounds) -> Result<Option<Bytes>, Refu
 }
 
 async fn peek(headers: &HeaderMap, mut body: Incoming, bounds: Bounds) -> Result<Payload, Refused> {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|l| l.to_str().ok()?.parse().ok());
     let mut prefix = BytesMut::new();
     while prefix.len() < PEEK {
         match next(&mut body, bounds).await? {
@@ -112,7 +141,11 @@ async fn peek(headers: &HeaderMap, mut body: Incoming, bounds: Bounds) -> Result
             None => break,
         }
     }
-    let rest = Timed { body, timeout: bounds.timeout, sleep: None };
+    let rest = Timed {
+        body,
+        timeout: bounds.timeout,
+        sleep: None,
+    };
     Ok(Payload::Upload(Upload::new(prefix.freeze(), rest, length)))
 }
 
@@ -127,14 +160,19 @@ impl Body for Timed {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             this.sleep = None;
             return Poll::Ready(frame.map(|f| f.map_err(io::Error::other)));
         }
         let timeout = this.timeout;
-        let sleep = this.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + timeout)));
+        let sleep = this
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + timeout)));
         match sleep.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Some(Err(io::Error::new(
                 io::ErrorKind::TimedOut,

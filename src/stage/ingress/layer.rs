@@ -88,7 +88,11 @@ impl Watch for Option<Place> {
 
 impl IngressLayer {
     pub fn new(params: Params, gate: Arc<Gate>, recorder: Arc<Recorder>) -> Self {
-        Self { params, gate, recorder }
+        Self {
+            params,
+            gate,
+            recorder,
+        }
     }
 }
 
@@ -96,7 +100,10 @@ impl<S> Layer<S> for IngressLayer {
     type Service = Ingress<S>;
 
     fn layer(&self, inner: S) -> Ingress<S> {
-        Ingress { inner, layer: self.clone() }
+        Ingress {
+            inner,
+            layer: self.clone(),
+        }
     }
 }
 
@@ -135,7 +142,9 @@ impl IngressLayer {
             self.recorder.refused(&error);
             let mut reply = error.reply();
             reply.headers.insert("x-weir-request-id", id.header());
-            reply.headers.insert("x-weir-class", HeaderValue::from_static(error.class()));
+            reply
+                .headers
+                .insert("x-weir-class", HeaderValue::from_static(error.class()));
             respond(reply, None)
         };
         let place = match self.gate.enter(self.params.max_inflight) {
@@ -160,13 +169,22 @@ impl IngressLayer {
         }
     }
 
-    async fn inbound(&self, id: RequestId, mut request: Request<Incoming>) -> Result<Inbound, Refused> {
+    async fn inbound(
+        &self,
+        id: RequestId,
+        mut request: Request<Incoming>,
+    ) -> Result<Inbound, Refused> {
         let arrived = Instant::now();
         let path = request.uri().path_and_query().and_then(path::canonical);
-        let path = path.ok_or_else(|| Refused::NotFound(request.uri().path().chars().take(200).collect()))?;
-        let upgrade = wants_upgrade(request.headers()).then(|| Upgrade::new(hyper::upgrade::on(&mut request)));
+        let path = path
+            .ok_or_else(|| Refused::NotFound(request.uri().path().chars().take(200).collect()))?;
+        let upgrade = wants_upgrade(request.headers())
+            .then(|| Upgrade::new(hyper::upgrade::on(&mut request)));
         let (mut parts, body) = request.into_parts();
-        let bounds = body::Bounds { max_bytes: self.params.max_body_bytes, timeout: self.params.body_timeout };
+        let bounds = body::Bounds {
+            max_bytes: self.params.max_body_bytes,
+            timeout: self.params.body_timeout,
+        };
         let payload = body::read(&mut parts.headers, body, bounds).await?;
         Ok(Inbound {
             id,
@@ -184,12 +202,21 @@ impl IngressLayer {
 fn wants_upgrade(headers: &HeaderMap) -> bool {
     headers.contains_key(header::UPGRADE)
         && headers.get_all(header::CONNECTION).iter().any(|value| {
-            value.as_bytes().split(|b| *b == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+            value
+                .as_bytes()
+                .split(|b| *b == b',')
+                .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
         })
 }
 
 fn respond(reply: Reply, caller: Option<Upgrade>) -> Response<ReplyBody> {
-    let Reply { status, headers, body, upgrade, .. } = reply;
+    let Reply {
+        status,
+        headers,
+        body,
+        upgrade,
+        ..
+    } = reply;
     if status == StatusCode::SWITCHING_PROTOCOLS
         && let (Some(provider), Some(caller)) = (upgrade, caller.and_then(|c| c.take()))
     {
@@ -209,6 +236,13 @@ fn head(status: StatusCode, headers: HeaderMap, body: ReplyBody) -> Response<Rep
 /// Alive: this worker answers. Readiness is the admin port's.
 fn health() -> Response<ReplyBody> {
     let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    head(StatusCode::OK, headers, ReplyBody::whole(&b"{\"status\":\"ok\"}"[..]))
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    head(
+        StatusCode::OK,
+        headers,
+        ReplyBody::whole(&b"{\"status\":\"ok\"}"[..]),
+    )
 }

@@ -39,7 +39,10 @@ pub fn canonical(path: &PathAndQuery) -> Option<PathAndQuery> {
     if climbs(plain) {
         return None;
     }
-    if plain.strip_prefix("/v1/").is_some_and(|rest| !rest.is_empty()) {
+    if plain
+        .strip_prefix("/v1/")
+        .is_some_and(|rest| !rest.is_empty())
+    {
         return Some(path.clone());
     }
     let root = plain.strip_prefix('/')?.split('/').next()?;
@@ -52,9 +55,18 @@ pub fn canonical(path: &PathAndQuery) -> Option<PathAndQuery> {
 /// Whether a part of `path` climbs, read as carelessly as the most careless server might: escaped dots are dots,
 /// escaped slashes and backslashes part segments.
 fn climbs(path: &str) -> bool {
-    let dots = |path: &str| path.split(['/', '\\']).any(|part| part == "." || part == "..");
+    let dots = |path: &str| {
+        path.split(['/', '\\'])
+            .any(|part| part == "." || part == "..")
+    };
     match path.contains('%') {
-        true => dots(&path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "\\")),
+        true => dots(
+            &path
+                .to_ascii_lowercase()
+                .replace("%2e", ".")
+                .replace("%2f", "/")
+                .replace("%5c", "\\"),
+        ),
         false => dots(path),
     }
 }
@@ -69,24 +81,52 @@ mod tests {
 
     #[test]
     fn the_version_prefix_is_optional() {
-        assert_eq!(of("/v1/chat/completions?x=1").as_deref(), Some("/v1/chat/completions?x=1"));
-        assert_eq!(of("/chat/completions?x=1").as_deref(), Some("/v1/chat/completions?x=1"));
-        assert_eq!(of("/v1/something/new").as_deref(), Some("/v1/something/new"));
+        assert_eq!(
+            of("/v1/chat/completions?x=1").as_deref(),
+            Some("/v1/chat/completions?x=1")
+        );
+        assert_eq!(
+            of("/chat/completions?x=1").as_deref(),
+            Some("/v1/chat/completions?x=1")
+        );
+        assert_eq!(
+            of("/v1/something/new").as_deref(),
+            Some("/v1/something/new")
+        );
     }
 
     #[test]
     fn other_paths_are_not_the_api() {
-        for path in ["/", "/v1", "/v1/", "/favicon.ico", "/v2/chat/completions", "/admin", "/modelsx"] {
+        for path in [
+            "/",
+            "/v1",
+            "/v1/",
+            "/favicon.ico",
+            "/v2/chat/completions",
+            "/admin",
+            "/modelsx",
+        ] {
             assert_eq!(of(path), None, "{path}");
         }
     }
 
     #[test]
     fn no_path_climbs_out_of_the_prefix() {
-        for path in ["/v1/../admin", "/v1/files/%2e%2e/%2E%2e/x", "/v1/./x", "/v1/.%2e/x", "/v1/files/%2e.%2Fx", "/v1/..%5cx"] {
+        for path in [
+            "/v1/../admin",
+            "/v1/files/%2e%2e/%2E%2e/x",
+            "/v1/./x",
+            "/v1/.%2e/x",
+            "/v1/files/%2e.%2Fx",
+            "/v1/..%5cx",
+        ] {
             assert_eq!(of(path), None, "{path}");
         }
-        for path in ["/v1/files/..a/content", "/v1/models/org%2Fname", "/v1/models/a..b"] {
+        for path in [
+            "/v1/files/..a/content",
+            "/v1/models/org%2Fname",
+            "/v1/models/a..b",
+        ] {
             assert!(of(path).is_some(), "{path}");
         }
     }

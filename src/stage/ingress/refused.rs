@@ -7,7 +7,9 @@ use http::StatusCode;
 /// A request that never became a call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    #[error("weir proxies the OpenAI API: paths under /v1/, such as /v1/chat/completions; `{0}` is not one")]
+    #[error(
+        "weir proxies the OpenAI API: paths under /v1/, such as /v1/chat/completions; `{0}` is not one"
+    )]
     NotFound(String),
     #[error("the request body is larger than {limit} bytes ([server] max_body_bytes)")]
     BodyTooLarge { limit: usize },

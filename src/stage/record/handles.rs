@@ -34,7 +34,12 @@ pub(super) struct Handles {
     _pinned: Pinned,
 }
 
-type Pinned = (Arc<Metrics>, Arc<App>, Option<Arc<str>>, Option<Arc<Target>>);
+type Pinned = (
+    Arc<Metrics>,
+    Arc<App>,
+    Option<Arc<str>>,
+    Option<Arc<Target>>,
+);
 
 #[derive(Debug)]
 pub(super) struct TargetHandles {
@@ -84,12 +89,20 @@ thread_local! {
 }
 
 /// The handles for a call that ended with `outcome`.
-pub(super) fn of(metrics: &Arc<Metrics>, call: &Call, learnt: &Learnt, outcome: Outcome) -> Rc<Handles> {
+pub(super) fn of(
+    metrics: &Arc<Metrics>,
+    call: &Call,
+    learnt: &Learnt,
+    outcome: Outcome,
+) -> Rc<Handles> {
     let address = |target: &Arc<Target>| Arc::as_ptr(target).addr();
     let addresses = [
         Arc::as_ptr(metrics).addr(),
         Arc::as_ptr(&call.app).addr(),
-        learnt.route.as_ref().map_or(0, |route| route.as_ptr().addr()),
+        learnt
+            .route
+            .as_ref()
+            .map_or(0, |route| route.as_ptr().addr()),
         learnt.target.as_ref().map_or(0, address),
     ];
     let small = (outcome as u32) << 16 | (call.endpoint as u32) << 8 | learnt.cache as u32;
@@ -112,18 +125,30 @@ pub(super) fn of(metrics: &Arc<Metrics>, call: &Call, learnt: &Learnt, outcome: 
 impl Handles {
     fn new(metrics: &Arc<Metrics>, call: &Call, learnt: &Learnt, outcome: Outcome) -> Self {
         let route = learnt.route.as_deref().unwrap_or("none");
-        let (model, upstream) = learnt.target.as_ref().map_or(("other", "none"), |t| (&*t.label, &*t.upstream.name));
+        let (model, upstream) = learnt
+            .target
+            .as_ref()
+            .map_or(("other", "none"), |t| (&*t.label, &*t.upstream.name));
         let outcome = outcome.as_str();
         let labels = [&*call.app.name, route, model, upstream, outcome];
         Self {
             requests: metrics.requests.with_label_values(&labels),
-            duration: metrics.duration.with_label_values(&[route, upstream, outcome]),
-            cache: metrics.cache_requests.with_label_values(&[CacheStatus::as_str(learnt.cache)]),
+            duration: metrics
+                .duration
+                .with_label_values(&[route, upstream, outcome]),
+            cache: metrics
+                .cache_requests
+                .with_label_values(&[CacheStatus::as_str(learnt.cache)]),
             target: learnt.target.as_ref().map(|target| TargetHandles {
                 first_token: metrics.first_token.with_label_values(&[upstream, model]),
                 operation: metrics.operation_of(target, Endpoint::as_str(call.endpoint)),
             }),
-            _pinned: (Arc::clone(metrics), Arc::clone(&call.app), learnt.route.clone(), learnt.target.clone()),
+            _pinned: (
+                Arc::clone(metrics),
+                Arc::clone(&call.app),
+                learnt.route.clone(),
+                learnt.target.clone(),
+            ),
         }
     }
 }

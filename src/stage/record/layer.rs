@@ -48,7 +48,10 @@ impl<S> Layer<S> for RecordLayer {
     type Service = Record<S>;
 
     fn layer(&self, inner: S) -> Record<S> {
-        Record { inner, recorder: Arc::clone(&self.0) }
+        Record {
+            inner,
+            recorder: Arc::clone(&self.0),
+        }
     }
 }
 
@@ -81,10 +84,16 @@ where
                 }
                 Err(error) => {
                     let mut reply = error.reply();
-                    let overhead = entry.head(reply.status, &reply.learnt, Some(error.class()), false);
+                    let overhead =
+                        entry.head(reply.status, &reply.learnt, Some(error.class()), false);
                     headers(&mut reply.headers, &call, &reply.learnt, overhead);
-                    reply.headers.insert(CLASS, HeaderValue::from_static(error.class()));
-                    if let Some(advice) = error.advice().and_then(|advice| HeaderValue::from_str(advice).ok()) {
+                    reply
+                        .headers
+                        .insert(CLASS, HeaderValue::from_static(error.class()));
+                    if let Some(advice) = error
+                        .advice()
+                        .and_then(|advice| HeaderValue::from_str(advice).ok())
+                    {
                         reply.headers.insert(ADVICE, advice);
                     }
                     entry.book(Outcome::of(&error), None);

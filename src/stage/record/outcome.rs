@@ -30,7 +30,13 @@ impl Outcome {
         match error.origin() {
             Origin::Client => Self::ClientError,
             Origin::Gateway => Self::Refused,
-            Origin::Upstream if error.failure_class().is_some_and(|class| class.is_callers_mistake()) => Self::ClientError,
+            Origin::Upstream
+                if error
+                    .failure_class()
+                    .is_some_and(|class| class.is_callers_mistake()) =>
+            {
+                Self::ClientError
+            }
             Origin::Upstream => Self::UpstreamError,
         }
     }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Outcome, handles};
 use crate::{
-    call::{Call, CacheStatus, End, How, Learnt, Watch},
+    call::{CacheStatus, Call, End, How, Learnt, Watch},
     dialect::openai::Usage,
     error::Error,
     telemetry::{
@@ -46,7 +46,10 @@ impl Recorder {
 
     /// A request that never became a call.
     pub fn refused(&self, error: &Error) {
-        self.metrics.refused.with_label_values(&[error.class()]).inc();
+        self.metrics
+            .refused
+            .with_label_values(&[error.class()])
+            .inc();
     }
 
     /// The metrics it books into.
@@ -81,14 +84,22 @@ impl Recorder {
 
 impl Entry {
     /// The answer's head is there. Returns weir's own share of the time so far.
-    pub(super) fn head(&mut self, status: StatusCode, learnt: &Learnt, class: Option<&'static str>, stream: bool) -> Duration {
+    pub(super) fn head(
+        &mut self,
+        status: StatusCode,
+        learnt: &Learnt,
+        class: Option<&'static str>,
+        stream: bool,
+    ) -> Duration {
         let now = Instant::now();
         let meter = &self.call.meter;
         let elsewhere = meter.upstream_time() + meter.waited();
         // A coalesced call waits for another's upstream call.
         let own = match learnt.cache {
             CacheStatus::Coalesced => Duration::ZERO,
-            _ => now.duration_since(self.call.ready).saturating_sub(elsewhere),
+            _ => now
+                .duration_since(self.call.ready)
+                .saturating_sub(elsewhere),
         };
         self.overhead = own;
         self.status = status;
@@ -118,7 +129,9 @@ impl Entry {
         handles.duration.observe(time.as_secs_f64());
         handles.cache.inc();
         metrics.overhead.observe(self.overhead.as_secs_f64());
-        let Some(target) = &handles.target else { return };
+        let Some(target) = &handles.target else {
+            return;
+        };
         target.operation.duration.observe(time.as_secs_f64());
         if let Some(first) = self.first_token {
             target.first_token.observe(first.as_secs_f64());
@@ -142,7 +155,11 @@ impl Entry {
             path: call.path.path(),
             model: call.envelope.model.as_deref(),
             upstream: learnt.target.as_ref().map(|t| &*t.upstream.name),
-            upstream_model: learnt.target.as_ref().map(|t| &*t.model).filter(|m| !m.is_empty()),
+            upstream_model: learnt
+                .target
+                .as_ref()
+                .map(|t| &*t.model)
+                .filter(|m| !m.is_empty()),
             status: self.status.as_u16(),
             outcome: outcome.as_str(),
             class: self.class,
@@ -154,7 +171,10 @@ impl Entry {
             waited: call.meter.waited(),
             overhead: self.overhead,
             tokens: usage.map(|u| (u.input, u.output, !u.exact)),
-            provider_request_id: learnt.provider_request_id.as_ref().and_then(|id: &HeaderValue| id.to_str().ok()),
+            provider_request_id: learnt
+                .provider_request_id
+                .as_ref()
+                .and_then(|id: &HeaderValue| id.to_str().ok()),
             sdk_retry: call.sdk.retry_count > 0,
             tags: &call.directives.tags,
         }
@@ -166,11 +186,22 @@ impl Watch for Entry {
     fn end(&mut self, end: &End) {
         if let How::Broken(class) = end.how {
             self.class = Some(class.as_str());
-            let upstream = self.learnt.target.as_ref().map_or("none", |t| &*t.upstream.name);
-            self.recorder.metrics.streams_truncated.with_label_values(&[upstream, class.as_str()]).inc();
+            let upstream = self
+                .learnt
+                .target
+                .as_ref()
+                .map_or("none", |t| &*t.upstream.name);
+            self.recorder
+                .metrics
+                .streams_truncated
+                .with_label_values(&[upstream, class.as_str()])
+                .inc();
         }
         // An answer whose head told an error keeps that outcome.
-        let outcome = match (self.status.is_client_error() || self.status.is_server_error(), end.how) {
+        let outcome = match (
+            self.status.is_client_error() || self.status.is_server_error(),
+            end.how,
+        ) {
             (true, How::Complete) => Outcome::ClientError,
             (_, how) => Outcome::of_end(how),
         };

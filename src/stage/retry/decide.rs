@@ -69,13 +69,18 @@ fn pause(failure: &Failure, s: &Situation, params: &config::Retry) -> Option<Dur
         return None;
     }
     let backoff = || {
-        let grown = params.base.saturating_mul(1 << s.repeats.min(16)).min(params.max);
+        let grown = params
+            .base
+            .saturating_mul(1 << s.repeats.min(16))
+            .min(params.max);
         grown + JITTER.mul_f64(s.dice)
     };
     match verdict.policy().same_target {
         SameTarget::Never => None,
         SameTarget::AfterWait => {
-            let told = verdict.wait.map_or_else(backoff, |wait| wait + jitter(wait, s.dice));
+            let told = verdict
+                .wait
+                .map_or_else(backoff, |wait| wait + jitter(wait, s.dice));
             let too_long = s.others && (told > PATIENCE || s.repeats >= REPEATS_WITH_OTHERS);
             (!too_long).then_some(told)
         }
@@ -84,7 +89,11 @@ fn pause(failure: &Failure, s: &Situation, params: &config::Retry) -> Option<Dur
             if s.callers_repeat || (s.others && s.repeats >= REPEATS_WITH_OTHERS) {
                 return None;
             }
-            let own = if s.others { SHORT_PAUSE + SHORT_PAUSE.mul_f64(s.dice) } else { backoff() };
+            let own = if s.others {
+                SHORT_PAUSE + SHORT_PAUSE.mul_f64(s.dice)
+            } else {
+                backoff()
+            };
             match verdict.wait {
                 // Somebody else can answer now.
                 Some(told) if s.others && told > own => None,
@@ -97,7 +106,9 @@ fn pause(failure: &Failure, s: &Situation, params: &config::Retry) -> Option<Dur
 
 /// A told wait is never undercut; what is added keeps callers that were told the same time apart.
 fn jitter(told: Duration, dice: f64) -> Duration {
-    JITTER.min(told.mul_f64(0.2) + Duration::from_millis(10)).mul_f64(dice)
+    JITTER
+        .min(told.mul_f64(0.2) + Duration::from_millis(10))
+        .mul_f64(dice)
 }
 
 fn fits(pause: Duration, s: &Situation) -> bool {

@@ -63,13 +63,20 @@ struct Loop<'a> {
 impl Shared {
     pub fn new(params: Params, circuits: Arc<Circuits>, metrics: Arc<Metrics>) -> Self {
         let budget = TpsBudget::new(BUDGET_WINDOW, BUDGET_FLOOR, params.budget);
-        Self { params, budget, circuits, metrics }
+        Self {
+            params,
+            budget,
+            circuits,
+            metrics,
+        }
     }
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("params", &self.params).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("params", &self.params)
+            .finish_non_exhaustive()
     }
 }
 
@@ -85,7 +92,10 @@ impl<S> Layer<S> for RetryLayer {
     type Service = Retry<S>;
 
     fn layer(&self, inner: S) -> Retry<S> {
-        Retry { inner, shared: Arc::clone(&self.0) }
+        Retry {
+            inner,
+            shared: Arc::clone(&self.0),
+        }
     }
 }
 
@@ -121,7 +131,12 @@ where
         // A repeat is a repeat, whoever makes it.
         let _ = shared.budget.withdraw();
     }
-    let mut state = Loop { plan, shared, waited: Duration::ZERO, error: None };
+    let mut state = Loop {
+        plan,
+        shared,
+        waited: Duration::ZERO,
+        error: None,
+    };
     let mut at = Some(0);
     let mut repeats = 0;
     while let Some(index) = at {
@@ -149,7 +164,9 @@ where
                 at = state.following(index, &error, larger);
             }
             // A fallback that lacks the endpoint is not the end of the call.
-            Decision::Stop if state.lacks_endpoint(&error) => at = state.following(index, &error, |_| true),
+            Decision::Stop if state.lacks_endpoint(&error) => {
+                at = state.following(index, &error, |_| true)
+            }
             Decision::Stop => at = None,
         }
         repeats = 0;
@@ -178,20 +195,26 @@ impl Loop<'_> {
     /// Whether a target after `index` could take the call now.
     fn others(&self, index: usize) -> bool {
         let rest = &self.plan.targets()[index + 1..];
-        rest.iter().any(|target| self.shared.circuits.is_available(target, self.call()))
+        rest.iter()
+            .any(|target| self.shared.circuits.is_available(target, self.call()))
     }
 
     fn after(&self, index: usize, repeats: u32, error: &Error) -> Decision {
         let failure = match error {
             Error::Upstream(failure) => failure,
-            // Nobody was asked: the next target costs nothing.
-            Error::CircuitOpen(_) | Error::Limit(_) => return Decision::Next,
+            // Nobody was asked: the next target costs nothing. Or it was asked and took all of its share of the time.
+            Error::CircuitOpen(_) | Error::Limit(_) | Error::Deadline(_) => return Decision::Next,
             _ => return Decision::Stop,
         };
         let call = self.call();
         let situation = Situation {
             repeats,
-            attempts_left: self.shared.params.max_attempts.get().saturating_sub(call.meter.attempts()),
+            attempts_left: self
+                .shared
+                .params
+                .max_attempts
+                .get()
+                .saturating_sub(call.meter.attempts()),
             others: self.others(index),
             wait_left: self.shared.params.max_wait.saturating_sub(self.waited),
             time_left: call.deadline.left(Instant::now()),
@@ -203,7 +226,10 @@ impl Loop<'_> {
             // The budget is for repeats; moving to the next target is not one.
             Decision::Again(_) if !self.shared.budget.withdraw() => decide(
                 failure,
-                &Situation { attempts_left: 0, ..situation },
+                &Situation {
+                    attempts_left: 0,
+                    ..situation
+                },
                 &self.shared.params,
             ),
             other => other,
@@ -216,14 +242,23 @@ impl Loop<'_> {
     }
 
     /// The next target that `fits`, if attempts and time are left.
-    fn following(&self, index: usize, error: &Error, fits: impl Fn(&Target) -> bool) -> Option<usize> {
+    fn following(
+        &self,
+        index: usize,
+        error: &Error,
+        fits: impl Fn(&Target) -> bool,
+    ) -> Option<usize> {
         let call = self.call();
-        if call.meter.attempts() >= self.shared.params.max_attempts.get() || call.deadline.left(Instant::now()).is_zero() {
+        if call.meter.attempts() >= self.shared.params.max_attempts.get()
+            || call.deadline.left(Instant::now()).is_zero()
+        {
             return None;
         }
         let targets = self.plan.targets();
         let next = (index + 1..targets.len()).find(|i| fits(&targets[*i]))?;
-        self.shared.metrics.fallback(&targets[index], &targets[next], error.class());
+        self.shared
+            .metrics
+            .fallback(&targets[index], &targets[next], error.class());
         Some(next)
     }
 
@@ -235,10 +270,15 @@ impl Loop<'_> {
             (None, _) => true,
             (Some(Error::Upstream(_)), Error::Upstream(new)) => {
                 let class = new.verdict.class;
-                let ours = new.own_key && new.verdict.policy().next_target == NextTarget::OwnKeyOnly;
-                !(ours || class.is_callers_mistake() || matches!(class, Class::ModelNotFound | Class::RoutingNoProvider))
+                let ours =
+                    new.own_key && new.verdict.policy().next_target == NextTarget::OwnKeyOnly;
+                !(ours
+                    || class.is_callers_mistake()
+                    || matches!(class, Class::ModelNotFound | Class::RoutingNoProvider))
             }
             (Some(Error::Upstream(_)), _) => false,
+            // The last word on time.
+            (Some(_), Error::Deadline(_)) => true,
             (Some(_), Error::Upstream(_)) => true,
             // Of two circuits the first target's: it is the provider that the caller meant.
             (Some(_), _) => false,
@@ -249,7 +289,12 @@ impl Loop<'_> {
     }
 
     fn gave_up(self) -> Error {
-        let last = self.error.expect("the loop runs at least once and ends with an error");
-        Error::Retry(Arc::new(GaveUp { last, route: Arc::clone(&self.plan.route.name) }))
+        let last = self
+            .error
+            .expect("the loop runs at least once and ends with an error");
+        Error::Retry(Arc::new(GaveUp {
+            last,
+            route: Arc::clone(&self.plan.route.name),
+        }))
     }
 }

@@ -37,7 +37,10 @@ impl<S> Layer<S> for RouteLayer {
     type Service = Routing<S>;
 
     fn layer(&self, inner: S) -> Routing<S> {
-        Routing { inner, router: Arc::clone(&self.0) }
+        Routing {
+            inner,
+            router: Arc::clone(&self.0),
+        }
     }
 }
 
@@ -71,10 +74,17 @@ fn plan(router: &Router, call: Arc<Call>) -> Result<Plan, NoTarget> {
     let targets = if !pinned && targets.iter().all(fits) {
         targets
     } else {
-        targets.iter().filter(|target| fits(target)).take(if pinned { 1 } else { usize::MAX }).cloned().collect()
+        targets
+            .iter()
+            .filter(|target| fits(target))
+            .take(if pinned { 1 } else { usize::MAX })
+            .cloned()
+            .collect()
     };
     let name = Arc::clone(&route.name);
-    Plan::new(call, route, targets).ok_or_else(|| NoTarget::NotForStrangers { route: name.to_string() })
+    Plan::new(call, route, targets).ok_or_else(|| NoTarget::NotForStrangers {
+        route: name.to_string(),
+    })
 }
 
 /// Whether this caller's call may go there at all.
@@ -82,7 +92,9 @@ fn may_serve(target: &Target, call: &Call) -> bool {
     match target.upstream.key {
         UpstreamKey::Held(_) | UpstreamKey::None => call.credential.may_use_held,
         // An app's key of ours is no key for the provider.
-        UpstreamKey::Passthrough => call.credential.forward.is_some() || call.credential.may_use_held,
+        UpstreamKey::Passthrough => {
+            call.credential.forward.is_some() || call.credential.may_use_held
+        }
     }
 }
 

@@ -19,9 +19,13 @@ pub use self::{
 pub enum NoTarget {
     #[error("no [[route]] of this gateway takes the model `{model}`{hint}")]
     NoRoute { model: String, hint: String },
-    #[error("the request names no model, and no [[route]] of this gateway takes calls without one (models = [\"*\"])")]
+    #[error(
+        "the request names no model, and no [[route]] of this gateway takes calls without one (models = [\"*\"])"
+    )]
     NoModel,
-    #[error("every target of the route `{route}` needs an app's key of this gateway; the key sent is none")]
+    #[error(
+        "every target of the route `{route}` needs an app's key of this gateway; the key sent is none"
+    )]
     NotForStrangers { route: String },
     #[error("no target of the route `{route}` can take this call: {why}")]
     Unable { route: String, why: &'static str },

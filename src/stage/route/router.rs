@@ -58,7 +58,12 @@ pub struct Router {
 impl Targets {
     fn known(&self, upstream: &Arc<str>, model: &Arc<str>) -> Known {
         let key = (Arc::clone(upstream), Arc::clone(model));
-        if let Some(known) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some(known) = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key)
+        {
             return known.clone();
         }
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -66,9 +71,18 @@ impl Targets {
         if all.len() >= MAX_TARGETS {
             let other: Arc<str> = Arc::from("other");
             let entry = all.entry((Arc::clone(upstream), Arc::clone(&other)));
-            return entry.or_insert(Known { id: next, label: other }).clone();
+            return entry
+                .or_insert(Known {
+                    id: next,
+                    label: other,
+                })
+                .clone();
         }
-        let label = if model.is_empty() { Arc::from("none") } else { Arc::clone(model) };
+        let label = if model.is_empty() {
+            Arc::from("none")
+        } else {
+            Arc::clone(model)
+        };
         all.entry(key).or_insert(Known { id: next, label }).clone()
     }
 }
@@ -82,7 +96,10 @@ impl Router {
             routes: config.routes.clone(),
             targets,
             planned: RwLock::default(),
-            own_policies: config.routes.iter().any(|route| route.cache_policy.is_some()),
+            own_policies: config
+                .routes
+                .iter()
+                .any(|route| route.cache_policy.is_some()),
             own_timeouts: config.routes.iter().any(|route| route.timeout.is_some()),
             metrics,
         }
@@ -92,9 +109,15 @@ impl Router {
     /// calls without a model have to go somewhere.
     pub fn route_of(&self, model: &str) -> Option<&Arc<Route>> {
         if model.is_empty() {
-            return self.routes.iter().find(|route| route.matcher.is_match("")).or_else(|| self.routes.first());
+            return self
+                .routes
+                .iter()
+                .find(|route| route.matcher.is_match(""))
+                .or_else(|| self.routes.first());
         }
-        self.routes.iter().find(|route| route.matcher.is_match(model))
+        self.routes
+            .iter()
+            .find(|route| route.matcher.is_match(model))
     }
 
     /// The cache policy of the model's route, if it has its own.
@@ -103,7 +126,9 @@ impl Router {
         if !self.own_policies {
             return None;
         }
-        self.plan(model).ok().and_then(|planned| planned.route.cache_policy)
+        self.plan(model)
+            .ok()
+            .and_then(|planned| planned.route.cache_policy)
     }
 
     /// The timeout of the model's route, if it has its own.
@@ -111,22 +136,36 @@ impl Router {
         if !self.own_timeouts {
             return None;
         }
-        self.plan(model).ok().and_then(|planned| planned.route.timeout)
+        self.plan(model)
+            .ok()
+            .and_then(|planned| planned.route.timeout)
     }
 
     pub(super) fn plan(&self, model: &str) -> Result<Planned, NoTarget> {
-        if let Some(planned) = self.planned.read().unwrap_or_else(PoisonError::into_inner).get(model) {
+        if let Some(planned) = self
+            .planned
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(model)
+        {
             return Ok(planned.clone());
         }
         let route = self.route_of(model).ok_or_else(|| self.no_route(model))?;
-        let targets: Arc<[Arc<Target>]> = route.targets.iter().filter_map(|to| self.target(to, model)).collect();
+        let targets: Arc<[Arc<Target>]> = route
+            .targets
+            .iter()
+            .filter_map(|to| self.target(to, model))
+            .collect();
         if targets.is_empty() {
             return Err(NoTarget::Unable {
                 route: route.name.to_string(),
                 why: "its upstreams speak no OpenAI-compatible dialect; use their OpenAI-compatible presets",
             });
         }
-        let planned = Planned { route: Arc::clone(route), targets };
+        let planned = Planned {
+            route: Arc::clone(route),
+            targets,
+        };
         let mut known = self.planned.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() < MAX_MODELS {
             known.insert(model.into(), planned.clone());
@@ -165,6 +204,8 @@ impl Router {
 
     /// All upstream ids used by any route.
     pub fn upstreams(&self) -> impl Iterator<Item = UpstreamId> {
-        self.routes.iter().flat_map(|route| route.targets.iter().map(|t| t.upstream.id))
+        self.routes
+            .iter()
+            .flat_map(|route| route.targets.iter().map(|t| t.upstream.id))
     }
 }

@@ -166,7 +166,9 @@ fn timestamp(at: SystemTime, out: &mut Vec<u8>) {
     thread_local! {
         static SECOND: Cell<(u64, [u8; 19])> = const { Cell::new((u64::MAX, [b' '; 19])) };
     }
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     let (known, mut text) = SECOND.get();
     if known != since.as_secs() {
         let whole = SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs());
@@ -227,7 +229,10 @@ mod tests {
         assert_eq!(value["tags"]["team"], "bl\"ue\n");
         assert_eq!(value["duration_ms"], 7.052);
         assert_eq!(value["overhead_us"], 35);
-        assert_eq!((&value["input_tokens"], &value["tokens_estimated"]), (&9.into(), &true.into()));
+        assert_eq!(
+            (&value["input_tokens"], &value["tokens_estimated"]),
+            (&9.into(), &true.into())
+        );
         assert!(value.get("route").is_none() && value.get("class").is_none());
     }
 }

@@ -65,7 +65,13 @@ pub(in crate::stage) fn upstream(name: &str, key: Option<&str>, limits: Limits) 
 
 pub(in crate::stage) fn target(id: u32, model: &str, upstream: &Arc<Upstream>) -> Arc<Target> {
     let label = if model.is_empty() { "none" } else { model };
-    Arc::new(Target::new(TargetId(id), Arc::clone(upstream), model.into(), false, label.into()))
+    Arc::new(Target::new(
+        TargetId(id),
+        Arc::clone(upstream),
+        model.into(),
+        false,
+        label.into(),
+    ))
 }
 
 pub(in crate::stage) fn app(id: u32, [requests, tokens, concurrency]: [u32; 3]) -> Arc<App> {

@@ -352,7 +352,13 @@ fn failure(class: Class) -> Error {
         idle_timeout: Duration::from_secs(1),
         limits: Limits::default(),
     };
-    let target = Target::new(TargetId(0), Arc::new(upstream), "gpt-4o".into(), false, "gpt-4o".into());
+    let target = Target::new(
+        TargetId(0),
+        Arc::new(upstream),
+        "gpt-4o".into(),
+        false,
+        "gpt-4o".into(),
+    );
     CircuitOpen {
         target: Arc::new(target),
         scope: Scope::Model,

@@ -55,14 +55,22 @@ impl Events {
     ///
     /// # Errors
     /// When an event is larger than we read; the stream cannot be followed further.
-    pub(super) fn feed(&mut self, chunk: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), EventTooLarge> {
+    pub(super) fn feed(
+        &mut self,
+        chunk: Bytes,
+        out: &mut VecDeque<Bytes>,
+    ) -> Result<(), EventTooLarge> {
         let (machine, error) = (&mut self.machine, &mut self.error);
         let done = self.inspector.feed(&chunk, |event| {
             let late = machine.first_semantic();
             if let Meaning::Error(range) = machine.feed(&event)
                 && error.is_none()
             {
-                *error = Some(InBand { data: Bytes::copy_from_slice(&event.data), range, late });
+                *error = Some(InBand {
+                    data: Bytes::copy_from_slice(&event.data),
+                    range,
+                    late,
+                });
             }
         })?;
         if done == chunk.len() && self.pending.is_empty() {
@@ -88,7 +96,11 @@ impl Events {
             if let Meaning::Error(range) = machine.feed(&event)
                 && error.is_none()
             {
-                *error = Some(InBand { data: Bytes::copy_from_slice(&event.data), range, late });
+                *error = Some(InBand {
+                    data: Bytes::copy_from_slice(&event.data),
+                    range,
+                    late,
+                });
             }
         });
         if self.whole() {
@@ -119,7 +131,8 @@ impl Events {
 
     /// Told by the provider, else estimated from what has passed.
     pub(super) fn usage(&self) -> Usage {
-        self.machine.usage_or_estimate(self.call.envelope.estimate_input_tokens())
+        self.machine
+            .usage_or_estimate(self.call.envelope.estimate_input_tokens())
     }
 
     /// The event that tells the caller that the stream broke.

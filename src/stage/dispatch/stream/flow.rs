@@ -71,7 +71,12 @@ impl Source {
 
 impl Flow {
     /// An event stream that has passed its commit point; `held` leaves first.
-    pub(super) fn events(source: Source, held: VecDeque<Bytes>, events: Events, attempt: &Attempt) -> Self {
+    pub(super) fn events(
+        source: Source,
+        held: VecDeque<Bytes>,
+        events: Events,
+        attempt: &Attempt,
+    ) -> Self {
         let mut flow = Self::bytes(source, held, attempt);
         flow.events = Some(Box::new(events));
         flow
@@ -100,7 +105,10 @@ impl Flow {
     }
 
     fn end(&self, how: How) {
-        self.facts.set(End { how, usage: self.events.as_ref().map(|events| events.usage()) });
+        self.facts.set(End {
+            how,
+            usage: self.events.as_ref().map(|events| events.usage()),
+        });
     }
 
     /// Nothing more comes. `why`: it broke.
@@ -121,16 +129,24 @@ impl Flow {
         };
         if let Some(error) = events.error() {
             // The caller has the provider's own error event.
-            let head = fail::Head { status: http::StatusCode::OK, headers: http::HeaderMap::new() };
-            let class = fail::verdict(&self.attempt, &head, &error.data, Transport::StreamEvent).class;
+            let head = fail::Head {
+                status: http::StatusCode::OK,
+                headers: http::HeaderMap::new(),
+            };
+            let class =
+                fail::verdict(&self.attempt, &head, &error.data, Transport::StreamEvent).class;
             self.end(How::Broken(class));
         } else if events.whole() {
             // Whole is whole, even if the connection is cut after the last event.
             self.end(How::Complete);
         } else {
-            let (class, what) = why.unwrap_or((Class::StreamError, "the stream ended before the answer was complete"));
+            let (class, what) = why.unwrap_or((
+                Class::StreamError,
+                "the stream ended before the answer was complete",
+            ));
             let message = format!("{what}; the answer so far is incomplete");
-            self.out.push_back(events.error_event(class.as_str(), &message));
+            self.out
+                .push_back(events.error_event(class.as_str(), &message));
             self.end(How::Broken(class));
         }
     }
@@ -141,7 +157,10 @@ impl Flow {
             None => self.out.push_back(chunk),
             Some(events) => {
                 if events.feed(chunk, &mut self.out).is_err() {
-                    self.finish(Some((Class::StreamError, "an event of the stream is too large")));
+                    self.finish(Some((
+                        Class::StreamError,
+                        "an event of the stream is too large",
+                    )));
                 }
             }
         }
@@ -165,7 +184,10 @@ impl Body for Flow {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         loop {
             if let Some(chunk) = this.out.pop_front() {
@@ -184,7 +206,10 @@ impl Body for Flow {
                 },
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(upstream = %this.attempt.target.upstream.name, %error, "A stream broke.");
-                    this.finish(Some((Class::StreamError, "the provider's stream broke off")));
+                    this.finish(Some((
+                        Class::StreamError,
+                        "the provider's stream broke off",
+                    )));
                 }
                 Poll::Ready(None) => this.finish(None),
                 Poll::Pending => {
@@ -200,12 +225,18 @@ impl Drop for Flow {
     /// The caller left, unless it had all it needed: many clients hang up at `[DONE]`.
     fn drop(&mut self) {
         let whole = self.events.as_ref().is_some_and(|events| events.whole());
-        self.end(if whole { How::Complete } else { How::CallerLeft });
+        self.end(if whole {
+            How::Complete
+        } else {
+            How::CallerLeft
+        });
     }
 }
 
 impl fmt::Debug for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flow").field("queued", &self.out.len()).finish_non_exhaustive()
+        f.debug_struct("Flow")
+            .field("queued", &self.out.len())
+            .finish_non_exhaustive()
     }
 }
