@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -62,6 +63,7 @@ impl Apps {
         &self,
         headers: &mut HeaderMap,
     ) -> Result<(Arc<App>, Credential), Refused> {
+        let page = is_foreign_page(headers);
         let mut sent = None;
         for name in KEY_HEADERS {
             if let Some(value) = headers.remove(&name)
@@ -71,7 +73,7 @@ impl Apps {
             }
         }
         let Some((name, value)) = sent else {
-            return self.without_key();
+            return self.without_key(page);
         };
         let key = key_of(&value);
         if let Some(app) = self.app_of(key) {
@@ -82,7 +84,7 @@ impl Apps {
             };
             return Ok((app, credential));
         }
-        let open = self.by_hash.is_empty();
+        let open = self.by_hash.is_empty() && !page;
         if !open && !self.passthrough {
             return Err(Refused::UnknownKey);
         }
@@ -118,8 +120,8 @@ impl Apps {
         Arc::clone(app)
     }
 
-    fn without_key(&self) -> Result<(Arc<App>, Credential), Refused> {
-        let open = self.by_hash.is_empty();
+    fn without_key(&self, page: bool) -> Result<(Arc<App>, Credential), Refused> {
+        let open = self.by_hash.is_empty() && !page;
         if !open && !self.passthrough {
             return Err(Refused::NoKey);
         }
@@ -149,6 +151,31 @@ fn key_of(value: &HeaderValue) -> &[u8] {
         Some(scheme) if scheme.eq_ignore_ascii_case(b"bearer ") => bytes[7..].trim_ascii(),
         _ => bytes.trim_ascii(),
     }
+}
+
+/// Whether a web page of another site makes the call. Any page that is open in a browser can post to a loopback
+/// address; it must not spend the money of keys that serve everyone here. Programs send no `Origin`; pages of this
+/// machine, and shells that are no web pages (`tauri://…`), are let in.
+fn is_foreign_page(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return false;
+    };
+    let Some((scheme, host)) = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.split_once("://"))
+    else {
+        return true;
+    };
+    if !matches!(scheme, "http" | "https") {
+        return false;
+    }
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let local = name == "localhost" || name.ends_with(".localhost");
+    !(local || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()))
 }
 
 /// Fit for a metric label.
@@ -239,5 +266,30 @@ mod tests {
             .unwrap();
         assert_eq!(&*app.name, "default");
         assert!(credential.may_use_held);
+    }
+
+    #[test]
+    fn a_foreign_web_page_gets_none_of_the_keys_that_serve_everyone_here() {
+        let apps = Apps::new(&[], true);
+        for (origin, foreign) in [
+            ("https://evil.example", true),
+            ("http://evil.example:8484", true),
+            ("http://localhost.evil.example", true),
+            ("null", true),
+            ("http://localhost:3000", false),
+            ("http://127.0.0.1:8484", false),
+            ("http://[::1]:3000", false),
+            ("tauri://localhost", false),
+        ] {
+            let (_, credential) = apps.identify(&mut headers("origin", origin)).unwrap();
+            assert_eq!(credential.may_use_held, !foreign, "{origin}");
+        }
+        let held_only = Apps::new(&[], false);
+        assert_eq!(
+            held_only
+                .identify(&mut headers("origin", "https://evil.example"))
+                .unwrap_err(),
+            Refused::NoKey
+        );
     }
 }
