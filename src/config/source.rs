@@ -254,7 +254,7 @@ fn hidden_from(line: &str, section: &str, broken: bool) -> Option<usize> {
         let value = &line[at + 1..];
         let right = value.split_once(" #").map_or(value, |(value, _)| value);
         let right = right.trim().trim_matches(['"', '\'']);
-        if (in_headers || !is_harmless(name)) && (!is_reference(right) || in_headers) {
+        if in_headers || (!is_harmless(name) && !is_reference(right)) {
             let table = matches!(ROOT.walk().iter().find_map(|s| s.key(name)), Some(key) if matches!(key.kind, Kind::Headers));
             // `headers = {` itself says nothing yet.
             if !(table && right == "{") {
@@ -305,7 +305,7 @@ fn key_like(text: &str) -> Vec<Range<usize>> {
 
 /// Long, and mixed as no name is: all of upper case, lower case and digits, or much hex.
 fn is_random(token: &str) -> bool {
-    let any = |f: fn(&u8) -> bool| token.as_bytes().iter().any(|b| f(b));
+    let any = |f: fn(&u8) -> bool| token.as_bytes().iter().any(f);
     let mixed =
         any(u8::is_ascii_uppercase) && any(u8::is_ascii_lowercase) && any(u8::is_ascii_digit);
     let hex = token.bytes().all(|b| b.is_ascii_hexdigit()) && any(u8::is_ascii_digit);

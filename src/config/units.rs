@@ -95,8 +95,7 @@ fn scaled(number: &str, factor: u64) -> Option<u64> {
 fn format(value: u64, units: &[(&str, u64)], preferred: &[&str]) -> String {
     let best = units
         .iter()
-        .filter(|(name, factor)| preferred.contains(name) && value.is_multiple_of(*factor))
-        .next_back();
+        .rfind(|(name, factor)| preferred.contains(name) && value.is_multiple_of(*factor));
     match best {
         Some((name, factor)) => format!("{}{name}", value / factor),
         None => value.to_string(),
