@@ -215,6 +215,16 @@ impl Facts {
                 self.error(error, depth - 1);
                 inner = true;
             }
+            Some(Value::Array(list)) if !list.is_empty() => {
+                for item in list.iter().take(ENTRIES) {
+                    match item {
+                        Value::String(text) => self.say(text),
+                        other => self.error(other, depth - 1),
+                    }
+                }
+                self.has_error = true;
+                inner = true;
+            }
             _ => {}
         }
         for key in [

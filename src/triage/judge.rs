@@ -2,18 +2,17 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use http::HeaderMap;
+use std::time::{Duration, SystemTime};
 
 use super::class::{Class, Helps, Scope};
 use super::facts::Facts;
-use super::rule::{Rule, Scene};
-use super::{
-    Confidence, DayReset, Evidence, Provider, SameTarget, Transport, Verdict, advice, wait,
-};
+use super::preset::Rules;
+use super::rule::Rule;
+use super::told::{Told, text_of};
+use super::when::Scene;
+use super::{Confidence, Evidence, Provider, Transport, Verdict, advice, wait};
 
-/// A told wait up to this makes a foreign 429 a passing one, whatever its words: empty accounts tell no wait, and
+/// A told wait up to this makes a foreign 429 or 402 a passing one, whatever its words: empty accounts tell no wait, and
 /// limits by the minute never tell more than two of them.
 const PASSING: Duration = Duration::from_secs(120);
 
@@ -35,7 +34,9 @@ pub fn judge_at(provider: &Provider, evidence: &Evidence<'_>, now: SystemTime) -
         _ => facts.status,
     };
     let believed = provider.quota_words_are_final && provider.at_home;
-    let passing = status == Some(429) && !believed && told.wait.is_some_and(|wait| wait <= PASSING);
+    let passing = matches!(status, Some(402 | 429))
+        && !believed
+        && told.wait.is_some_and(|wait| wait <= PASSING);
     let scene = Scene {
         status,
         facts: &facts,
@@ -46,13 +47,19 @@ pub fn judge_at(provider: &Provider, evidence: &Evidence<'_>, now: SystemTime) -
         own_host: provider.at_home,
         passing,
     };
-    let rule = provider
-        .rules
+    let sets: Vec<_> = provider.rules.iter().map(Rules::set).collect();
+    let rule = sets
         .iter()
         .flat_map(|set| &set.rules)
         .find(|rule| rule.fits(&scene));
     let ruling = Ruling::of(rule, evidence.transport);
-    let (wait, reset_at) = told.for_class(&ruling, provider, evidence.headers, now);
+    let (wait, reset_at) = told.for_class(
+        ruling.class,
+        ruling.retry_same,
+        provider,
+        evidence.headers,
+        now,
+    );
     let seen = |name: &Option<http::HeaderName>| {
         name.as_ref()
             .and_then(|name| text_of(evidence.headers, name.as_str()))
@@ -63,7 +70,11 @@ pub fn judge_at(provider: &Provider, evidence: &Evidence<'_>, now: SystemTime) -
         scope: ruling.scope,
         wait,
         reset_at,
-        retry_same: ruling.retry_same,
+        // Its own word against a repeat outranks what is usual; its word for one does not make a hopeless one useful.
+        retry_same: match text_of(evidence.headers, "x-should-retry") {
+            Some(word) if word.eq_ignore_ascii_case("false") => Helps::No,
+            _ => ruling.retry_same,
+        },
         waiting_helps: ruling.waiting_helps,
         fallback_helps: ruling.fallback_helps,
         advice: match rule.and_then(|rule| rule.advice.as_ref()) {
@@ -83,10 +94,6 @@ pub fn judge_at(provider: &Provider, evidence: &Evidence<'_>, now: SystemTime) -
         code: facts.code,
         kind: facts.kind,
     }
-}
-
-fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
 }
 
 /// What the rule says, completed by what is usual for its class.
@@ -168,228 +175,4 @@ const fn usual(class: Class) -> (Scope, Helps, Helps, Helps) {
         | Class::Cancelled => (Scope::Request, No, No, No),
         Class::Unknown => (Scope::Request, No, No, Partly),
     }
-}
-
-/// The waits that a failure tells, before its class is known.
-struct Told {
-    /// The longest of text, fields of the body, `retry-after-ms` and `retry-after`; zeros are no information.
-    wait: Option<Duration>,
-    /// A date in the text.
-    date: Option<SystemTime>,
-    /// A wait of zero was told.
-    zero: bool,
-}
-
-/// A provider's counters: what of, and the headers with reset, remaining and window.
-const COUNTERS: &[(Counter, &str, &str, &str)] = &[
-    (
-        Counter::Requests,
-        "x-ratelimit-reset-requests",
-        "x-ratelimit-remaining-requests",
-        "x-ratelimit-renewalperiod-requests",
-    ),
-    (
-        Counter::Requests,
-        "anthropic-ratelimit-requests-reset",
-        "anthropic-ratelimit-requests-remaining",
-        "",
-    ),
-    (
-        Counter::Requests,
-        "x-ratelimit-reset-requests-day",
-        "x-ratelimit-remaining-requests-day",
-        "",
-    ),
-    (
-        Counter::Tokens,
-        "x-ratelimit-reset-tokens",
-        "x-ratelimit-remaining-tokens",
-        "x-ratelimit-renewalperiod-tokens",
-    ),
-    (
-        Counter::Tokens,
-        "x-ratelimit-reset-project-tokens",
-        "x-ratelimit-remaining-project-tokens",
-        "",
-    ),
-    (
-        Counter::Tokens,
-        "x-ratelimit-reset-tokens-minute",
-        "x-ratelimit-remaining-tokens-minute",
-        "",
-    ),
-    (
-        Counter::Tokens,
-        "x-ratelimit-reset-tokens-day",
-        "x-ratelimit-remaining-tokens-day",
-        "",
-    ),
-    (
-        Counter::Tokens,
-        "anthropic-ratelimit-tokens-reset",
-        "anthropic-ratelimit-tokens-remaining",
-        "",
-    ),
-    (
-        Counter::Tokens,
-        "anthropic-ratelimit-input-tokens-reset",
-        "anthropic-ratelimit-input-tokens-remaining",
-        "",
-    ),
-    (
-        Counter::Tokens,
-        "anthropic-ratelimit-output-tokens-reset",
-        "anthropic-ratelimit-output-tokens-remaining",
-        "",
-    ),
-    (
-        Counter::Tokens,
-        "ratelimitbysize-reset",
-        "x-ratelimitbysize-remaining-minute",
-        "",
-    ),
-    (
-        Counter::Any,
-        "x-ratelimit-reset",
-        "x-ratelimit-remaining",
-        "",
-    ),
-    (Counter::Any, "ratelimit-reset", "ratelimit-remaining", ""),
-];
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Counter {
-    Requests,
-    Tokens,
-    Any,
-}
-
-impl Told {
-    fn read(facts: &Facts, headers: &HeaderMap, now: SystemTime) -> Self {
-        let header = |name: &str| {
-            let inner = || {
-                facts
-                    .headers
-                    .iter()
-                    .find(|(n, _)| n == name)
-                    .map(|(_, value)| value.as_str())
-            };
-            text_of(headers, name).or_else(inner)
-        };
-        let mut waits = vec![
-            wait::in_text(&facts.text),
-            header("retry-after-ms").and_then(wait::milliseconds),
-            header("x-ms-retry-after-ms").and_then(wait::milliseconds),
-            header("retry-after").and_then(|value| wait::header(value, now)),
-            header("x-ratelimit-timeremaining").and_then(|value| wait::header(value, now)),
-        ];
-        waits.extend(facts.delays.iter().map(|delay| wait::header(delay, now)));
-        // Some servers answer only with the reset of an inner answer's counter, in the body.
-        let inner_reset = facts
-            .headers
-            .iter()
-            .find(|(name, _)| name == "x-ratelimit-reset");
-        waits.extend(inner_reset.map(|(_, value)| wait::header(value, now)));
-        let zero = waits.contains(&Some(Duration::ZERO));
-        let wait = waits
-            .into_iter()
-            .flatten()
-            .filter(|wait| !wait.is_zero())
-            .max();
-        Self {
-            wait,
-            date: wait::date_in_text(&facts.text).filter(|date| *date > now),
-            zero,
-        }
-    }
-
-    /// The wait for this class, and the point in time where one is known.
-    fn for_class(
-        self,
-        ruling: &Ruling,
-        provider: &Provider,
-        headers: &HeaderMap,
-        now: SystemTime,
-    ) -> (Option<Duration>, Option<SystemTime>) {
-        let class = ruling.class;
-        let day = class == Class::RateLimitedDay;
-        if class.policy().same_target == SameTarget::Never
-            || (ruling.retry_same == Helps::No && !day)
-        {
-            return (None, if class.is_billing() { self.date } else { None });
-        }
-        let mut wait = self.wait;
-        if class.is_rate_limit() {
-            let counter = match class {
-                Class::RateLimitedTokens => Counter::Tokens,
-                _ => Counter::Requests,
-            };
-            wait = wait.max(self.window_of_an_empty_counter(counter, headers));
-            wait = wait.or_else(|| reset_of(counter, headers, now));
-        }
-        if day && let Some(reset) = next_reset(provider.day_reset, now) {
-            // The short delay that some send beside an empty day is wrong: it lasts to the reset.
-            let until = reset
-                .duration_since(now)
-                .unwrap_or_default()
-                .min(wait::LONGEST);
-            return (wait.max(Some(until)), Some(reset));
-        }
-        let reset_at = self
-            .date
-            .or_else(|| if day { now.checked_add(wait?) } else { None });
-        (wait, reset_at)
-    }
-
-    /// "Come back in 0 ms" beside a counter that stands at zero is a lie; the window's length is the honest bound.
-    fn window_of_an_empty_counter(
-        &self,
-        counter: Counter,
-        headers: &HeaderMap,
-    ) -> Option<Duration> {
-        let lying = |reset: &str| {
-            self.zero || text_of(headers, reset).and_then(wait::duration) == Some(Duration::ZERO)
-        };
-        COUNTERS
-            .iter()
-            .filter(|(kind, reset, remaining, _)| {
-                *kind == counter && count_of(headers, remaining) == Some(0) && lying(reset)
-            })
-            .filter_map(|(_, _, _, window)| wait::duration(text_of(headers, window)?))
-            .max()
-    }
-}
-
-fn count_of(headers: &HeaderMap, name: &str) -> Option<u64> {
-    wait::count(text_of(headers, name)?)
-}
-
-/// The wait when only reset headers tell one: that of the counters standing at zero, else of the kind that refused.
-fn reset_of(counter: Counter, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let resets = |empty_only: bool| {
-        COUNTERS
-            .iter()
-            .filter(|(kind, _, remaining, _)| {
-                (*kind == counter || *kind == Counter::Any)
-                    && (!empty_only || count_of(headers, remaining) == Some(0))
-            })
-            .filter_map(|(_, reset, _, _)| wait::header(text_of(headers, reset)?, now))
-            .filter(|wait| !wait.is_zero())
-            .max()
-    };
-    resets(true).or_else(|| resets(false))
-}
-
-/// When day limits are full again; `None` when they refill steadily.
-fn next_reset(reset: DayReset, now: SystemTime) -> Option<SystemTime> {
-    const DAY: u64 = 86_400;
-    let hour = match reset {
-        DayReset::Refill => return None,
-        DayReset::UtcMidnight => 0,
-        DayReset::PacificMidnight => 8 * 3600,
-    };
-    let seconds = now.duration_since(UNIX_EPOCH).ok()?.as_secs();
-    let today = seconds / DAY * DAY + hour;
-    let next = if today > seconds { today } else { today + DAY };
-    Some(UNIX_EPOCH + Duration::from_secs(next))
 }

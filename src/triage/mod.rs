@@ -5,8 +5,8 @@
 //! and a bounded prefix of the body, and does no I/O. It runs on the failure path only, where a JSON tree is
 //! affordable; successful replies see no more than [`unanswered`], which scans bytes.
 //!
-//! Called by `stage/dispatch` on every failed attempt. What a class leads to is not decided here but by
-//! [`Class::policy`], which retry, breaker and alerts read.
+//! Called by `stage/dispatch` on every failed attempt. What a failure leads to is decided by [`Verdict::policy`], which
+//! retry, breaker and alerts read: the class's row of one table, narrowed by what is known of this failure.
 //!
 //! At the edges: a body that is cut, is no JSON or is empty is judged by what is left (text, headers, status). A failure
 //! that no rule knows gets the most careful class its status allows: an unknown 429 waits and opens no billing circuit.
@@ -21,7 +21,9 @@ mod policy;
 mod preset;
 mod provider;
 mod rule;
+mod told;
 pub mod wait;
+mod when;
 
 #[cfg(test)]
 mod tests;

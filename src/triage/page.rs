@@ -32,7 +32,8 @@ pub fn looks_like_html(content_type: &str, first_bytes: &[u8]) -> bool {
 }
 
 /// Is this whole 2xx body no answer? `Some` says how to judge it: empty where content was due, an HTML page, or JSON
-/// with an error object. `expects_content` is false for replies that may be empty (204, HEAD, a delete).
+/// with an error object. `expects_content` is false for replies that may be empty (204, HEAD, a delete). To be asked of
+/// replies to a POST: a GET of a failed background response has an error object and is a good answer.
 pub fn unanswered(content_type: &str, body: &[u8], expects_content: bool) -> Option<Transport> {
     if body.trim_ascii().is_empty() {
         return expects_content.then_some(Transport::ObjectIn200);

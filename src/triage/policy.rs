@@ -3,7 +3,8 @@
 //! Two cells are kinder than "open the key": a missing permission and a missing verification are about one model or
 //! endpoint, and closing the whole key for them would turn a small mistake into an outage. They open the target.
 
-use super::class::Class;
+use super::Verdict;
+use super::class::{Class, Helps, Scope};
 
 /// May the same target be asked again?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,5 +162,27 @@ impl Class {
                 | Self::StateNotPortable
                 | Self::ContextLength
         )
+    }
+}
+
+impl Verdict {
+    /// What this failure leads to: the class's policy, narrowed by what is known of this one. A repeat that the verdict
+    /// rules out is never made; what reaches no further than the request opens nothing for others, and what is about
+    /// one model opens the target and not the credential.
+    pub fn policy(&self) -> Policy {
+        let mut policy = self.class.policy();
+        if self.retry_same == Helps::No {
+            policy.same_target = SameTarget::Never;
+            if policy.next_target == NextTarget::WhenWaitDoesNotFit {
+                policy.next_target = NextTarget::Always;
+            }
+        }
+        policy.circuit = match (policy.circuit, self.scope) {
+            (CircuitEffect::Counts, _) => CircuitEffect::Counts,
+            (_, Scope::Request) => CircuitEffect::Neutral,
+            (CircuitEffect::OpensScope { .. }, Scope::Model) => CircuitEffect::OpensTarget,
+            (circuit, _) => circuit,
+        };
+        policy
     }
 }

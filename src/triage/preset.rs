@@ -4,6 +4,7 @@
 //! that starting up costs nothing for providers nobody uses.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use http::{HeaderName, HeaderValue};
@@ -13,7 +14,7 @@ use super::provider::{Auth, DayReset, Dialect, Provider};
 use super::rule::{RuleSet, WrittenRules};
 
 /// An embedded file and what has been made of it.
-struct Embedded<T> {
+pub(super) struct Embedded<T> {
     name: &'static str,
     text: &'static str,
     read: OnceLock<Option<Arc<T>>>,
@@ -71,14 +72,41 @@ pub fn presets() -> impl ExactSizeIterator<Item = &'static str> {
     PRESETS.iter().map(|embedded| embedded.name)
 }
 
-fn shared(name: &str) -> Option<Arc<RuleSet>> {
-    let embedded = SHARED
-        .iter()
-        .find(|embedded| embedded.name.strip_prefix("shared/") == Some(name))?;
-    embedded
-        .read
-        .get_or_init(|| rules_only(embedded.text, name, false).ok().map(Arc::new))
-        .clone()
+/// Rules of a provider: its own, or a shared file that is read when the first failure asks for it.
+#[derive(Clone, Debug)]
+pub(super) enum Rules {
+    Own(Arc<RuleSet>),
+    Shared(&'static Embedded<RuleSet>),
+}
+
+impl Rules {
+    /// The rules, read now if need be.
+    pub(super) fn set(&self) -> Arc<RuleSet> {
+        match self {
+            Self::Own(set) => set.clone(),
+            Self::Shared(embedded) => embedded
+                .read
+                .get_or_init(|| {
+                    rules_only(embedded.text, embedded.short_name(), false)
+                        .ok()
+                        .map(Arc::new)
+                })
+                .clone()
+                .unwrap_or_default(),
+        }
+    }
+}
+
+impl<T> Embedded<T> {
+    fn short_name(&self) -> &'static str {
+        self.name.strip_prefix("shared/").unwrap_or(self.name)
+    }
+}
+
+impl<T> fmt::Debug for Embedded<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Embedded").field(&self.name).finish()
+    }
 }
 
 /// A provider file.
@@ -166,21 +194,24 @@ fn read(text: &str, file: &str, compile: bool) -> Result<Provider, PresetError> 
         })
     };
     let maybe_name = |name: &Option<String>| name.as_ref().map(header_name).transpose();
-    let mut rules = vec![Arc::new(parsed.rule.keep(file, text, compile)?)];
+    let mut rules = vec![Rules::Own(Arc::new(parsed.rule.keep(file, text, compile)?))];
     for set in &parsed.then {
-        let known = SHARED
+        let name = set.get_ref();
+        let embedded = SHARED
             .iter()
-            .filter_map(|embedded| embedded.name.strip_prefix("shared/"));
-        rules.push(shared(set.get_ref()).ok_or_else(|| {
-            let hint = nearest(set.get_ref(), known).map(|word| format!("did you mean `{word}`?"));
-            PresetError::at(
-                file,
-                text,
-                set.span().start,
-                format!("no shared rules `{}`", set.get_ref()),
-                hint,
-            )
-        })?);
+            .find(|embedded| embedded.short_name() == name)
+            .ok_or_else(|| {
+                let hint = nearest(name, SHARED.iter().map(Embedded::short_name));
+                let hint = hint.map(|word| format!("did you mean `{word}`?"));
+                PresetError::at(
+                    file,
+                    text,
+                    set.span().start,
+                    format!("no shared rules `{name}`"),
+                    hint,
+                )
+            })?;
+        rules.push(Rules::Shared(embedded));
     }
     let send = parsed.headers.send.iter().map(|(name, value)| {
         let value = HeaderValue::try_from(value.as_str()).map_err(|_| {
@@ -247,7 +278,7 @@ impl Provider {
     pub fn extended_with(&self, rules: &str, source_name: &str) -> Result<Self, PresetError> {
         let set = rules_only(rules, source_name, true)?;
         let mut extended = self.clone();
-        extended.rules.insert(0, Arc::new(set));
+        extended.rules.insert(0, Rules::Own(Arc::new(set)));
         Ok(extended)
     }
 }

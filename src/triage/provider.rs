@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use super::rule::RuleSet;
+use super::preset::Rules;
 
 /// The request and reply format an API speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
@@ -76,7 +76,7 @@ pub struct Provider {
     /// When day limits are full again.
     pub day_reset: DayReset,
     /// Failure rules, in the order in which they are asked.
-    pub(super) rules: Vec<Arc<RuleSet>>,
+    pub(super) rules: Vec<Rules>,
     /// Is `base_url` on a host of the vendor's own?
     pub(super) at_home: bool,
 }

@@ -1,1 +1,0 @@
-//! Tests against the corpus of real failures.

@@ -1,0 +1,239 @@
+//! The waits that a failure tells: in its text, in fields of its body, in headers; and the reset of day limits.
+//!
+//! The longest of them counts, so that none is undercut. Zeros are no information. Reset headers tell when a bucket is
+//! full, not when there is room, so they count only when nothing else was told.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::HeaderMap;
+
+use super::class::{Class, Helps};
+use super::facts::Facts;
+use super::{DayReset, Provider, SameTarget, wait};
+
+/// The text of a header.
+pub(super) fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The waits that a failure tells, before its class is known.
+pub(super) struct Told {
+    /// The longest of text, fields of the body, `retry-after-ms` and `retry-after`; zeros are no information.
+    pub(super) wait: Option<Duration>,
+    /// A date in the text.
+    date: Option<SystemTime>,
+    /// A wait of zero was told.
+    zero: bool,
+}
+
+/// A provider's counters: what of, and the headers with reset, remaining and window.
+const COUNTERS: &[(Counter, &str, &str, &str)] = &[
+    (
+        Counter::Requests,
+        "x-ratelimit-reset-requests",
+        "x-ratelimit-remaining-requests",
+        "x-ratelimit-renewalperiod-requests",
+    ),
+    (
+        Counter::Requests,
+        "anthropic-ratelimit-requests-reset",
+        "anthropic-ratelimit-requests-remaining",
+        "",
+    ),
+    (
+        Counter::Requests,
+        "x-ratelimit-reset-requests-day",
+        "x-ratelimit-remaining-requests-day",
+        "",
+    ),
+    (
+        Counter::Tokens,
+        "x-ratelimit-reset-tokens",
+        "x-ratelimit-remaining-tokens",
+        "x-ratelimit-renewalperiod-tokens",
+    ),
+    (
+        Counter::Tokens,
+        "x-ratelimit-reset-project-tokens",
+        "x-ratelimit-remaining-project-tokens",
+        "",
+    ),
+    (
+        Counter::Tokens,
+        "x-ratelimit-reset-tokens-minute",
+        "x-ratelimit-remaining-tokens-minute",
+        "",
+    ),
+    (
+        Counter::Tokens,
+        "x-ratelimit-reset-tokens-day",
+        "x-ratelimit-remaining-tokens-day",
+        "",
+    ),
+    (
+        Counter::Tokens,
+        "anthropic-ratelimit-tokens-reset",
+        "anthropic-ratelimit-tokens-remaining",
+        "",
+    ),
+    (
+        Counter::Tokens,
+        "anthropic-ratelimit-input-tokens-reset",
+        "anthropic-ratelimit-input-tokens-remaining",
+        "",
+    ),
+    (
+        Counter::Tokens,
+        "anthropic-ratelimit-output-tokens-reset",
+        "anthropic-ratelimit-output-tokens-remaining",
+        "",
+    ),
+    (
+        Counter::Tokens,
+        "ratelimitbysize-reset",
+        "x-ratelimitbysize-remaining-minute",
+        "",
+    ),
+    (
+        Counter::Any,
+        "x-ratelimit-reset",
+        "x-ratelimit-remaining",
+        "",
+    ),
+    (Counter::Any, "ratelimit-reset", "ratelimit-remaining", ""),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counter {
+    Requests,
+    Tokens,
+    Any,
+}
+
+impl Told {
+    pub(super) fn read(facts: &Facts, headers: &HeaderMap, now: SystemTime) -> Self {
+        let header = |name: &str| {
+            let inner = || {
+                facts
+                    .headers
+                    .iter()
+                    .find(|(n, _)| n == name)
+                    .map(|(_, value)| value.as_str())
+            };
+            text_of(headers, name).or_else(inner)
+        };
+        let mut waits = vec![
+            wait::in_text(&facts.text),
+            header("retry-after-ms").and_then(wait::milliseconds),
+            header("x-ms-retry-after-ms").and_then(wait::milliseconds),
+            header("retry-after").and_then(|value| wait::header(value, now)),
+            header("x-ratelimit-timeremaining").and_then(|value| wait::header(value, now)),
+        ];
+        waits.extend(facts.delays.iter().map(|delay| wait::header(delay, now)));
+        // Some servers answer only with the reset of an inner answer's counter, in the body.
+        let inner_reset = facts
+            .headers
+            .iter()
+            .find(|(name, _)| name == "x-ratelimit-reset");
+        waits.extend(inner_reset.map(|(_, value)| wait::header(value, now)));
+        let zero = waits.contains(&Some(Duration::ZERO));
+        let wait = waits
+            .into_iter()
+            .flatten()
+            .filter(|wait| !wait.is_zero())
+            .max();
+        Self {
+            wait,
+            date: wait::date_in_text(&facts.text).filter(|date| *date > now),
+            zero,
+        }
+    }
+
+    /// The wait for this class, and the point in time where one is known.
+    pub(super) fn for_class(
+        self,
+        class: Class,
+        retry_same: Helps,
+        provider: &Provider,
+        headers: &HeaderMap,
+        now: SystemTime,
+    ) -> (Option<Duration>, Option<SystemTime>) {
+        let day = class == Class::RateLimitedDay;
+        if class.policy().same_target == SameTarget::Never || (retry_same == Helps::No && !day) {
+            return (None, if class.is_billing() { self.date } else { None });
+        }
+        let mut wait = self.wait;
+        if class.is_rate_limit() {
+            let counter = match class {
+                Class::RateLimitedTokens => Counter::Tokens,
+                _ => Counter::Requests,
+            };
+            wait = wait.max(self.window_of_an_empty_counter(counter, headers));
+            wait = wait.or_else(|| reset_of(counter, headers, now));
+        }
+        if day && let Some(reset) = next_reset(provider.day_reset, now) {
+            // The short delay that some send beside an empty day is wrong: it lasts to the reset.
+            let until = reset
+                .duration_since(now)
+                .unwrap_or_default()
+                .min(wait::LONGEST);
+            return (wait.max(Some(until)), Some(reset));
+        }
+        let reset_at = self
+            .date
+            .or_else(|| if day { now.checked_add(wait?) } else { None });
+        (wait, reset_at)
+    }
+
+    /// "Come back in 0 ms" beside a counter that stands at zero is a lie; the window's length is the honest bound.
+    fn window_of_an_empty_counter(
+        &self,
+        counter: Counter,
+        headers: &HeaderMap,
+    ) -> Option<Duration> {
+        let lying = |reset: &str| {
+            self.zero || text_of(headers, reset).and_then(wait::duration) == Some(Duration::ZERO)
+        };
+        COUNTERS
+            .iter()
+            .filter(|(kind, reset, remaining, _)| {
+                *kind == counter && count_of(headers, remaining) == Some(0) && lying(reset)
+            })
+            .filter_map(|(_, _, _, window)| wait::duration(text_of(headers, window)?))
+            .max()
+    }
+}
+
+fn count_of(headers: &HeaderMap, name: &str) -> Option<u64> {
+    wait::count(text_of(headers, name)?)
+}
+
+/// The wait when only reset headers tell one: that of the counters standing at zero, else of the kind that refused.
+fn reset_of(counter: Counter, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let resets = |empty_only: bool| {
+        COUNTERS
+            .iter()
+            .filter(|(kind, _, remaining, _)| {
+                (*kind == counter || *kind == Counter::Any)
+                    && (!empty_only || count_of(headers, remaining) == Some(0))
+            })
+            .filter_map(|(_, reset, _, _)| wait::header(text_of(headers, reset)?, now))
+            .filter(|wait| !wait.is_zero())
+            .max()
+    };
+    resets(true).or_else(|| resets(false))
+}
+
+/// When day limits are full again; `None` when they refill steadily.
+fn next_reset(reset: DayReset, now: SystemTime) -> Option<SystemTime> {
+    const DAY: u64 = 86_400;
+    let hour = match reset {
+        DayReset::Refill => return None,
+        DayReset::UtcMidnight => 0,
+        DayReset::PacificMidnight => 8 * 3600,
+    };
+    let seconds = now.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    let today = seconds / DAY * DAY + hour;
+    let next = if today > seconds { today } else { today + DAY };
+    Some(UNIX_EPOCH + Duration::from_secs(next))
+}
