@@ -70,15 +70,8 @@ pub(crate) fn nearest_key(word: &str, section: &'static Section) -> Option<Strin
         .into_iter()
         .find(|other| other.key(&lower).is_some());
     elsewhere.map(|other| match other.name {
-        "" => lower.clone(),
-        name => format!(
-            "{lower}` in `{}",
-            if other.repeated {
-                format!("[[{name}]]")
-            } else {
-                format!("[{name}]")
-            }
-        ),
+        "" => format!("{lower}, at the top level"),
+        _ => format!("{} {lower}", other.header()),
     })
 }
 
@@ -108,9 +101,6 @@ mod tests {
     #[test]
     fn habits_and_keys_of_other_sections_are_known() {
         assert_eq!(nearest_key("routes", &ROOT).as_deref(), Some("route"));
-        assert_eq!(
-            nearest_key("ttl", &ROOT).as_deref(),
-            Some("ttl` in `[cache]")
-        );
+        assert_eq!(nearest_key("ttl", &ROOT).as_deref(), Some("[cache] ttl"));
     }
 }

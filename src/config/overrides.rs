@@ -26,7 +26,7 @@ pub(crate) fn apply(root: &mut Table, env: &Env, mistakes: &mut Vec<Draft>) {
             let parts: Vec<_> = path.split("__").collect();
             let walk = Override { place, value };
             if let Err(draft) = walk.set(root, &ROOT, &parts, "") {
-                mistakes.push(draft);
+                mistakes.push(*draft);
             }
         }
     }
@@ -48,7 +48,7 @@ impl Override<'_> {
         section: &'static Section,
         parts: &[&str],
         path: &str,
-    ) -> Result<(), Draft> {
+    ) -> Result<(), Box<Draft>> {
         let (part, rest) = parts.split_first().unwrap_or((&"", &[]));
         let lower = part.to_ascii_lowercase();
         let path = if path.is_empty() {
@@ -57,7 +57,7 @@ impl Override<'_> {
             format!("{path}.{lower}")
         };
         let Some(key) = section.key(&lower) else {
-            return Err(self.unknown(section, part, &path));
+            return Err(Box::new(self.unknown(section, part, &path)));
         };
         match key.kind {
             Kind::Table(inner) => {
@@ -68,7 +68,7 @@ impl Override<'_> {
                     return Ok(());
                 };
                 if rest.is_empty() {
-                    Err(self.incomplete(&path, inner))
+                    Err(Box::new(self.incomplete(&path, inner)))
                 } else {
                     self.set(table, inner, rest, &path)
                 }
@@ -83,19 +83,19 @@ impl Override<'_> {
                     .find(|entry| entry.name == key.name)
                     .map(|entry| &mut entry.item)
                 else {
-                    return Err(
-                        self.draft(&path, format!("there is no [[{}]] to override", key.name))
-                    );
+                    return Err(Box::new(
+                        self.draft(&path, format!("there is no [[{}]] to override", key.name)),
+                    ));
                 };
                 let Some((name, rest)) = rest.split_first() else {
-                    return Err(self.incomplete(&path, inner));
+                    return Err(Box::new(self.incomplete(&path, inner)));
                 };
                 let (item, path) = self.element(items, name, key.name, &path)?;
                 let Node::Table(table) = &mut item.node else {
                     return Ok(());
                 };
                 if rest.is_empty() {
-                    Err(self.incomplete(&path, inner))
+                    Err(Box::new(self.incomplete(&path, inner)))
                 } else {
                     self.set(table, inner, rest, &path)
                 }
@@ -109,13 +109,14 @@ impl Override<'_> {
                 }
                 Ok(())
             }
-            Kind::Headers | Kind::Rules => Err(self.draft(
-                &path,
-                format!("`{path}` is a table and cannot be set by one variable"),
-            )),
-            _ if !rest.is_empty() => Err(self
-                .draft(&path, format!("`{path}` is a value: nothing is below it"))
-                .accepted(key.kind.accepted())),
+            Kind::Headers | Kind::Rules => {
+                let message = format!("`{path}` is a table and cannot be set by one variable");
+                Err(Box::new(self.draft(&path, message)))
+            }
+            _ if !rest.is_empty() => {
+                let draft = self.draft(&path, format!("`{path}` is a value: nothing is below it"));
+                Err(Box::new(draft.accepted(key.kind.accepted())))
+            }
             Kind::Texts(_) => {
                 table.set(key.name, self.item(self.list()));
                 Ok(())
@@ -133,7 +134,7 @@ impl Override<'_> {
         wanted: &str,
         key: &str,
         path: &str,
-    ) -> Result<(&'t mut Item, String), Draft> {
+    ) -> Result<(&'t mut Item, String), Box<Draft>> {
         let names: Vec<_> = items.iter().map(name_of).collect();
         let same = |name: &&Option<String>| {
             name.as_deref()
@@ -151,16 +152,12 @@ impl Override<'_> {
             None => {
                 let names: Vec<_> = names.iter().flatten().map(String::as_str).collect();
                 let path = format!("{path}.{}", wanted.to_ascii_lowercase());
-                Err(self
-                    .draft(
-                        &path,
-                        format!(
-                            "no [[{key}]] is named `{}`",
-                            scrub(wanted).to_ascii_lowercase()
-                        ),
-                    )
+                let shown = scrub(wanted).to_ascii_lowercase();
+                let draft = self
+                    .draft(&path, format!("no [[{key}]] is named `{shown}`"))
                     .accepted(names.join(", "))
-                    .suggestion(near::nearest(wanted, names)))
+                    .suggestion(near::nearest(wanted, names));
+                Err(Box::new(draft))
             }
         }
     }

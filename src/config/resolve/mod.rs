@@ -82,7 +82,7 @@ fn config(walk: &Walk<'_>, root: &Table, path: Option<&Path>) -> Option<Config> 
         .unwrap_or_default();
     let upstreams = upstream::upstreams(&top, &readers);
     let readers = top.tables("route", section("route"));
-    let routes = route::routes(walk, readers.as_deref(), &upstreams);
+    let routes = route::routes(&top, readers.as_deref(), &upstreams);
     let retry = server::retry(&top.table("retry", section("retry")));
     let breaker = server::breaker(&top.table("breaker", section("breaker")));
     let cache = server::cache(&top.table("cache", section("cache")));

@@ -16,10 +16,11 @@ use crate::config::{
 
 /// The routes; `None` stands for one with a mistake.
 pub(super) fn routes(
-    walk: &Walk<'_>,
+    top: &Reader<'_>,
     readers: Option<&[Reader<'_>]>,
     upstreams: &[Parsed],
 ) -> Vec<Option<Route>> {
+    let walk = top.walk;
     let Some(readers) = readers else {
         let route = upstreams.first().and_then(implicit);
         let mut shown = walk.effective.borrow_mut();
@@ -42,7 +43,7 @@ pub(super) fn routes(
         let (route, globs) = route(reader, index, upstreams);
         warn_shadowed(walk, reader, &globs, &earlier);
         if let Some(route) = &route {
-            if names.iter().any(|name| **name == *route.name) && reader_has_name(reader) {
+            if names.iter().any(|name| **name == *route.name) && reader.has("name") {
                 walk.mistake(reader.draft(
                     "name",
                     format!("a second [[route]] is named `{}`", route.name),
@@ -53,9 +54,9 @@ pub(super) fn routes(
         earlier.extend(globs);
         routes.push(route);
     }
-    if readers.is_empty() {
+    if top.is_empty_list("route") {
         walk.mistake(
-            Draft::new(&Place::Nowhere, "route", "there is no [[route]]")
+            top.draft("route", "there is no [[route]]")
                 .help("leave `route` out to send every model to the first upstream"),
         );
     }
@@ -77,10 +78,6 @@ fn implicit(first: &Parsed) -> Option<Route> {
         cache_policy: None,
         timeout: None,
     })
-}
-
-fn reader_has_name(reader: &Reader<'_>) -> bool {
-    reader.place_of("name") != reader.place
 }
 
 fn route(

@@ -82,7 +82,7 @@ pub(super) fn breaker(reader: &Reader<'_>) -> Breaker {
 
 /// `Some` even with policy `off`: a route may say otherwise.
 pub(super) fn cache(reader: &Reader<'_>) -> Option<Cache> {
-    let cache = Cache {
+    let mut cache = Cache {
         policy: policy(reader, "policy").unwrap_or(CachePolicy::Off),
         ttl: reader.duration("ttl"),
         stale_if_error: reader.duration("stale_if_error"),
@@ -94,6 +94,11 @@ pub(super) fn cache(reader: &Reader<'_>) -> Option<Cache> {
             _ => CacheScope::Credential,
         },
     };
+    if !reader.has("max_entry_bytes") {
+        // The default gives way to a small store.
+        let all = usize::try_from(cache.max_bytes).unwrap_or(usize::MAX);
+        cache.max_entry_bytes = cache.max_entry_bytes.min(all);
+    }
     if cache.max_entry_bytes as u64 > cache.max_bytes {
         let (entry, all) = (
             format_size(cache.max_entry_bytes as u64),

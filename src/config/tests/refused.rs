@@ -91,7 +91,7 @@ fn one_mistake_is_one_mistake() {
         "route = []".to_owned(),
         "retry = 5".to_owned(),
         "[upstream]\nname = 'openai'".to_owned(),
-        "[[upstream]]".to_owned(),
+        "[[upstream]]\nprovider = 'openai'".to_owned(),
         "[[upstream]]\nname = 'my box'\nprovider = 'openai'".to_owned(),
         "[[upstream]]\nname = 'box'".to_owned(),
         "[[upstream]]\nname = 'box'\nprovider = 'openai-compatible'\napi_key = 'none'".to_owned(),
@@ -134,7 +134,7 @@ fn one_mistake_is_one_mistake() {
         "[retry]\nmax_attempts = 99999999999999999999".to_owned(),
         "[retry]\nbudget = nan".to_owned(),
         "[breaker]\nconsecutive = -1".to_owned(),
-        "[cache]\nmax_bytes = '1MiB'".to_owned(),
+        "[cache]\nmax_bytes = '1MiB'\nmax_entry_bytes = '2MiB'".to_owned(),
         "[cache]\nttl = true".to_owned(),
         "[cache]\nttl = '${TTL'".to_owned(),
         "[log]\nlevel = 'weir=loud'".to_owned(),
@@ -146,7 +146,8 @@ fn one_mistake_is_one_mistake() {
     .iter()
     .map(|text| {
         let mistakes = wrong(text, &[]);
-        let told = brief(&mistakes).join("\n   ALSO ");
+        assert_eq!(mistakes.len(), 1, "{mistakes}");
+        let told = brief(&mistakes).join("");
         let help = mistakes.iter().filter_map(|mistake| mistake.help.clone()).collect::<Vec<_>>().join("; ");
         assert!(!format!("{mistakes} {} {mistakes:?}", mistakes.to_json()).contains("secret"), "{mistakes}");
         format!("{told}{}{help}", if help.is_empty() { "" } else { " -> " })
