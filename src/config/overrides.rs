@@ -37,10 +37,6 @@ struct Override<'a> {
     value: &'a str,
 }
 
-#[expect(
-    clippy::result_large_err,
-    reason = "a mistake is rare and read once, at start"
-)]
 impl Override<'_> {
     fn set(
         &self,
