@@ -44,7 +44,21 @@ pub(super) struct Flow {
     timer: Pin<Box<Sleep>>,
     facts: Arc<Facts>,
     broken: Option<BodyError>,
+    /// What is in `out` leaves now. Otherwise it waits for one turn of this worker, so that events that arrived
+    /// together leave in one write: their connection hands them over one a turn.
+    releasing: bool,
+    /// Polls since the last chunk: more than in one turn, and the turn has brought nothing.
+    yielded: u8,
+    /// Bytes in `out`.
+    queued: usize,
 }
+
+/// Gathered at most before it leaves.
+const ENOUGH: usize = 16 * 1024;
+/// hyper's server asks a body twice when its connection runs.
+const POLLS_A_TURN: u8 = 2;
+/// Chunks whose room is kept.
+const KEPT: usize = 8;
 
 // === impl Source ===
 
@@ -96,6 +110,10 @@ impl Flow {
             timer: Box::pin(tokio::time::sleep_until(now + idle)),
             facts: Arc::new(Facts::default()),
             broken: None,
+            // The first content leaves at once.
+            releasing: true,
+            yielded: 0,
+            queued: 0,
         }
     }
 
@@ -151,8 +169,24 @@ impl Flow {
         }
     }
 
+    /// The next chunk that may leave.
+    fn release(&mut self) -> Option<Bytes> {
+        let chunk = self.out.pop_front();
+        if self.out.is_empty() {
+            (self.releasing, self.yielded, self.queued) = (false, 0, 0);
+            // A burst's room is given back; that of an event or two is kept.
+            if self.out.capacity() > KEPT {
+                self.out = VecDeque::new();
+            }
+        }
+        chunk
+    }
+
     fn take(&mut self, chunk: Bytes) {
         self.heard = Instant::now();
+        self.yielded = 0;
+        self.queued += chunk.len();
+        self.releasing |= self.queued >= ENOUGH;
         match &mut self.events {
             None => self.out.push_back(chunk),
             Some(events) => {
@@ -190,20 +224,21 @@ impl Body for Flow {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         loop {
-            if let Some(chunk) = this.out.pop_front() {
-                if this.out.is_empty() {
-                    this.out = VecDeque::new();
-                }
+            if (this.releasing || this.source.is_none())
+                && let Some(chunk) = this.release()
+            {
                 return Poll::Ready(Some(Ok(Frame::data(chunk))));
             }
             let Some(source) = &mut this.source else {
                 return Poll::Ready(this.broken.take().map(Err));
             };
             match source.poll_chunk(cx) {
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(chunk) => this.take(chunk),
-                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-                },
+                // Trailers are between the provider and weir.
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(chunk) = frame.into_data() {
+                        this.take(chunk);
+                    }
+                }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(upstream = %this.attempt.target.upstream.name, %error, "A stream broke.");
                     this.finish(Some((
@@ -212,6 +247,15 @@ impl Body for Flow {
                     )));
                 }
                 Poll::Ready(None) => this.finish(None),
+                Poll::Pending if !this.out.is_empty() => {
+                    if this.yielded >= POLLS_A_TURN {
+                        this.releasing = true;
+                        continue;
+                    }
+                    this.yielded += 1;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Poll::Pending => {
                     ready!(this.poll_idle(cx));
                     this.finish(Some((Class::Timeout, "the provider's stream fell silent")));
