@@ -13,7 +13,7 @@ pub use self::failure::{Answer, Failure, status_of};
 use crate::{
     call::{Learnt, Reply, ReplyBody, Target},
     stage::{admit, breaker, cache, dispatch, ingress, limit, quota, retry, route},
-    triage::Class,
+    triage::{CircuitEffect, Class},
 };
 
 /// Told waits longer than this never go out as an invitation: the official Python SDK gives up on
@@ -169,7 +169,13 @@ impl Error {
             // One silent attempt has used up the caller's own short time-out. Without weir its SDK would now try again;
             // weir has not done it for it.
             Self::Deadline(e) => e.attempts <= 1,
-            Self::Admit(_) | Self::Cache(_) | Self::Route(_) | Self::CircuitOpen(_) => false,
+            // Nobody was asked, so nothing is multiplied; without weir the SDK's own repeats would bridge an outage as
+            // short as this. What only a human ends they would not.
+            Self::CircuitOpen(e) => {
+                matches!(e.class.policy().circuit, CircuitEffect::Counts)
+                    && e.retry_after <= LONGEST_INVITATION
+            }
+            Self::Admit(_) | Self::Cache(_) | Self::Route(_) => false,
         }
     }
 

@@ -14,6 +14,9 @@ use crate::{admin, app::Gateway, config::Config, telemetry};
 /// How often the configuration file is looked at.
 const WATCH: Duration = Duration::from_secs(1);
 
+/// Descriptors for all but calls: listeners, runtimes, logs, scrapers, idle upstream connections.
+const OTHER_DESCRIPTORS: u64 = 64;
+
 /// Exit code when the gateway cannot start for a reason outside the configuration.
 const CANNOT_START: u8 = 1;
 /// Exit code when calls were cut at the end.
@@ -21,7 +24,7 @@ const CUT: u8 = 3;
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run(global: &Global) -> ExitCode {
-    let config = match load(global) {
+    let mut config = match load(global) {
         Ok(config) => config,
         Err(code) => return code,
     };
@@ -29,6 +32,15 @@ pub fn run(global: &Global) -> ExitCode {
     // A stream needs two descriptors; the usual soft limit of 1,024 is gone at 500 of them.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::debug!(%error, "The limit of open files stays as it is.");
+    }
+    let asked = config.server.max_connections;
+    fit_descriptors(&mut config);
+    if config.server.max_connections < asked {
+        tracing::info!(
+            asked,
+            max_connections = config.server.max_connections,
+            "The limit of open files (ulimit -n) allows fewer connections; more wait in the kernel's backlog."
+        );
     }
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -38,6 +50,23 @@ pub fn run(global: &Global) -> ExitCode {
         Err(error) => return cannot_start(&error),
     };
     runtime.block_on(serve(config, global))
+}
+
+/// Leaves descriptors for the upstream side of every connection. Without them the calls of those who are in would fail
+/// for want of a socket, and it would be put down to the provider.
+fn fit_descriptors(config: &mut Config) {
+    if let Ok((soft, _)) = rlimit::Resource::NOFILE.get() {
+        let asked = config.server.max_connections;
+        config.server.max_connections = connections_within(soft, asked);
+    }
+}
+
+/// How many of the connections `asked` for `descriptors` open files allow, at two for each.
+fn connections_within(descriptors: u64, asked: u32) -> u32 {
+    let pairs = descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2;
+    u32::try_from(pairs)
+        .unwrap_or(u32::MAX)
+        .clamp(1, asked.max(1))
 }
 
 async fn serve(config: Config, global: &Global) -> ExitCode {
@@ -164,7 +193,11 @@ impl Signals {
             tokio::select! {
                 _ = self.term.recv() => return,
                 _ = self.int.recv() => return,
-                _ = self.hangup.recv() => reload(gateway, global),
+                _ = self.hangup.recv() => {
+                    // Written and signalled is one reload, not two.
+                    seen = file.as_ref().and_then(stamp);
+                    reload(gateway, global);
+                }
                 _ = look.tick(), if file.is_some() => {
                     let now = file.as_ref().and_then(stamp);
                     // A file that is gone for a moment is being written.
@@ -194,7 +227,8 @@ fn reload(gateway: &Gateway, global: &Global) {
                 "The new configuration has mistakes (above) and was not taken; the old one stays in force."
             );
         }
-        Ok(config) => {
+        Ok(mut config) => {
+            fit_descriptors(&mut config);
             let fixed = gateway.reload(config);
             reloads.with_label_values(&["ok"]).inc();
             if !fixed.is_empty() {
@@ -205,5 +239,18 @@ fn reload(gateway: &Gateway, global: &Global) {
             }
             tracing::info!("The configuration was reloaded.");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::connections_within;
+
+    #[test]
+    fn every_connection_let_in_has_a_descriptor_for_its_upstream_side() {
+        assert_eq!(connections_within(256, 20_000), 96);
+        assert_eq!(connections_within(1 << 20, 20_000), 20_000);
+        assert_eq!(connections_within(u64::MAX, 20_000), 20_000);
+        assert_eq!(connections_within(10, 20_000), 1);
     }
 }

@@ -86,7 +86,7 @@ impl Apps {
         }
         let open = self.by_hash.is_empty() && !page;
         if !open && !self.passthrough {
-            return Err(Refused::UnknownKey);
+            return Err(self.stranger(Refused::UnknownKey));
         }
         let credential = Credential {
             fingerprint: Fingerprint::of(key),
@@ -123,7 +123,7 @@ impl Apps {
     fn without_key(&self, page: bool) -> Result<(Arc<App>, Credential), Refused> {
         let open = self.by_hash.is_empty() && !page;
         if !open && !self.passthrough {
-            return Err(Refused::NoKey);
+            return Err(self.stranger(Refused::NoKey));
         }
         // A passthrough upstream says itself that a key is missing.
         let credential = Credential {
@@ -132,6 +132,15 @@ impl Apps {
             may_use_held: open,
         };
         Ok((Arc::clone(&self.anyone), credential))
+    }
+
+    /// Without an [[app]] only web pages are refused, and a hint at keys of apps would lead them astray.
+    fn stranger(&self, refused: Refused) -> Refused {
+        if self.by_hash.is_empty() {
+            Refused::ForeignPage
+        } else {
+            refused
+        }
     }
 
     fn app_of(&self, key: &[u8]) -> Option<Arc<App>> {
@@ -289,7 +298,7 @@ mod tests {
             held_only
                 .identify(&mut headers("origin", "https://evil.example"))
                 .unwrap_err(),
-            Refused::NoKey
+            Refused::ForeignPage
         );
     }
 }

@@ -13,6 +13,10 @@ pub enum Refused {
         "this key belongs to no [[app]] of this gateway; ask the gateway's owner for one (`weir keys create NAME`). It was not sent to any provider"
     )]
     UnknownKey,
+    #[error(
+        "the `Origin` header says that a web page of another site calls: it is not let in with the keys that this gateway holds for programs of this machine. If it is yours, give it a key (`weir keys create NAME`)"
+    )]
+    ForeignPage,
     #[error("the header `{header}` says `{found}`; {expected}")]
     BadDirective {
         header: &'static str,
@@ -29,6 +33,7 @@ impl Refused {
         match self {
             Self::NoKey => "auth_missing",
             Self::UnknownKey => "invalid_api_key",
+            Self::ForeignPage => "foreign_origin",
             Self::BadDirective { .. } => "invalid_request",
         }
     }
@@ -37,6 +42,7 @@ impl Refused {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::NoKey | Self::UnknownKey => StatusCode::UNAUTHORIZED,
+            Self::ForeignPage => StatusCode::FORBIDDEN,
             Self::BadDirective { .. } => StatusCode::BAD_REQUEST,
         }
     }

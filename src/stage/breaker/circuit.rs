@@ -10,6 +10,8 @@
 //!                          └───────────────────────── success, or a stream's good head ──────────┘
 //! ```
 //!
+//! What a human put right (credit, a key) goes from a good probe straight to Closed.
+//!
 //! Every opening begins an epoch. What was admitted in an earlier one has no say any more: neither the late
 //! success of a call from before the outage nor its late timeout.
 
@@ -46,6 +48,9 @@ pub(super) struct Pace {
     pub(super) growth: f64,
     /// Failed probes before it grows. An outage of a few intervals is over within one of them.
     pub(super) steady: u32,
+    /// Whether traffic comes back by degrees. It spares a provider in trouble; credit is there or it is not, and who
+    /// is refused in between is told of an empty account that is full.
+    pub(super) ramped: bool,
 }
 
 /// How an attempt ended, seen from one circuit.
@@ -121,6 +126,7 @@ impl Pace {
             max: rules.open_for_max,
             growth: 1.5,
             steady: 6,
+            ramped: true,
         }
     }
 
@@ -131,6 +137,7 @@ impl Pace {
             max: rules.billing_probe_max,
             growth: 2.0,
             steady: 0,
+            ramped: false,
         }
     }
 }
@@ -394,6 +401,9 @@ impl Circuit {
     }
 
     fn recover(&mut self, now: Instant, success: bool) {
+        if !self.pace.ramped {
+            return self.close(now);
+        }
         self.phase = Phase::Recovering(Ramp::new(now, success, self.pace.first));
     }
 

@@ -219,6 +219,37 @@ async fn topping_up_probes_now_and_only_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn credit_that_is_back_is_back_for_every_call() {
+    let mut bench = Bench::new(Act::Fail(429, QUOTA, "acme"));
+    let gpt = target(0, "gpt-4o", &own("openai", "k"));
+    let _ = bench.ask(&gpt, 1).await;
+    bench.provider.now_does(Act::Answer);
+    assert_eq!(bench.circuits.probe_now(None), 1);
+    for n in 0..50 {
+        assert!(!bench.refuses(&gpt, 1).await, "call {n} after the top-up");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_is_wanted_back_when_a_provider_is_down_and_not_when_it_is_out_of_credit() {
+    let mut bench = Bench::new(Act::Fail(503, "{}", ""));
+    let gpt = target(0, "gpt-4o", &own("openai", "k"));
+    for _ in 0..5 {
+        let _ = bench.ask(&gpt, 1).await;
+    }
+    let refused = bench.ask(&gpt, 1).await.unwrap_err();
+    assert!(matches!(refused, Error::CircuitOpen(_)), "{refused:?}");
+    assert!(refused.wants_caller_back());
+    assert!(refused.retry_after().is_some());
+
+    let mut bench = Bench::new(Act::Fail(429, QUOTA, "acme"));
+    let _ = bench.ask(&gpt, 1).await;
+    let refused = bench.ask(&gpt, 1).await.unwrap_err();
+    assert!(matches!(refused, Error::CircuitOpen(_)), "{refused:?}");
+    assert!(!refused.wants_caller_back());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_bad_key_of_ours_closes_it_and_a_callers_closes_nothing() {
     let mut bench = Bench::new(Act::Fail(401, BAD_KEY, ""));
     let (ours, theirs) = (
