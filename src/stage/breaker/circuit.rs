@@ -393,7 +393,7 @@ impl Circuit {
         // A told time is obeyed as it is; our own is spread, so that many gateways do not probe in step.
         let wait = told
             .filter(|told| !told.is_zero())
-            .unwrap_or_else(|| self.interval.mul_f64(0.9 + 0.2 * dice));
+            .unwrap_or_else(|| self.interval.mul_f64(1.0 + 0.1 * dice));
         self.phase = Phase::Open { until: now + wait };
         self.epoch = self.epoch.wrapping_add(1);
         self.streak = 0;

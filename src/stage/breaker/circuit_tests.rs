@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const NO_JITTER: f64 = 0.5;
+const NO_JITTER: f64 = 0.0;
 
 fn rules() -> config::Breaker {
     config::Breaker {

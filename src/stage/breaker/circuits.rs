@@ -279,7 +279,12 @@ impl Circuits {
             self.members.base(upstream),
             self.members.holder(upstream, caller),
         );
-        let member = self.members.of(base, holder);
+        let mut member = self.members.of(base, holder);
+        // What an answer named is what is billed; until one has, the configuration's word is taken.
+        member.organization = member
+            .organization
+            .or_else(|| word(upstream.organization.as_ref()));
+        member.project = member.project.or_else(|| word(upstream.project.as_ref()));
         let key = || {
             let name = if upstream.key == UpstreamKey::Passthrough {
                 format!("caller's key {caller}")
@@ -317,12 +322,23 @@ impl Circuits {
         );
         let member = self.members.of(base, holder);
         let mut keys = Vec::with_capacity(4);
+        // Another key's failure may stand under either name.
+        let organizations = [member.organization, word(upstream.organization.as_ref())];
         keys.extend(
-            member
-                .organization
+            organizations
+                .into_iter()
+                .flatten()
                 .map(|name| GateKey::Organization(base, name)),
         );
-        keys.extend(member.project.map(|name| GateKey::Project(base, name)));
+        let projects = [member.project, word(upstream.project.as_ref())];
+        keys.extend(
+            projects
+                .into_iter()
+                .flatten()
+                .map(|name| GateKey::Project(base, name)),
+        );
+        // The same name twice would ask its gate for two probes.
+        keys.dedup();
         keys.push(GateKey::Key(base, holder));
         keys.push(GateKey::KeyAtTarget(target.id, holder));
         keys
@@ -413,6 +429,11 @@ impl std::fmt::Debug for Circuits {
             .field("rules", &self.rules())
             .finish_non_exhaustive()
     }
+}
+
+/// A configured organisation or project.
+fn word(value: Option<&http::HeaderValue>) -> Option<Arc<str>> {
+    value.and_then(|value| value.to_str().ok()).map(Arc::from)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

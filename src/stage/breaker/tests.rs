@@ -201,6 +201,25 @@ async fn a_key_without_a_known_organisation_is_closed_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_configured_organisation_counts_before_an_answer_names_one() {
+    let mut bench = Bench::new(Act::Fail(429, QUOTA, ""));
+    let of = |name, key, organization| {
+        let mut upstream = (*own(name, key)).clone();
+        upstream.organization = Some(http::HeaderValue::from_static(organization));
+        Arc::new(upstream)
+    };
+    let (first, second, other) = (
+        target(0, "gpt-4o", &of("a", "k1", "org-1")),
+        target(1, "gpt-4o", &of("b", "k2", "org-1")),
+        target(2, "gpt-4o", &of("c", "k3", "org-2")),
+    );
+    let _ = bench.ask(&first, 1).await;
+    bench.provider.now_does(Act::Answer);
+    assert!(bench.refuses(&second, 1).await, "the same organisation");
+    assert!(!bench.refuses(&other, 1).await, "another one");
+}
+
+#[tokio::test(start_paused = true)]
 async fn topping_up_probes_now_and_only_once() {
     let mut bench = Bench::new(Act::Fail(429, QUOTA, "acme"));
     let gpt = target(0, "gpt-4o", &own("openai", "k"));
