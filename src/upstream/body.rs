@@ -43,6 +43,14 @@ impl RequestBody {
         Self(Kind::Upload(upload.body()))
     }
 
+    /// The upload that it streams, if it does.
+    pub(super) fn as_upload(&self) -> Option<Upload> {
+        match &self.0 {
+            Kind::Whole(_) => None,
+            Kind::Upload(body) => Some(body.upload().clone()),
+        }
+    }
+
     /// The body of `payload`.
     pub fn of(payload: &Payload) -> Self {
         match payload {

@@ -20,6 +20,7 @@ use super::{
     body::{RequestBody, ResponseBody},
     connect::{Causes, Connector},
 };
+use crate::call::Upload;
 
 /// Kept no longer than this when idle. Below the 60 s after which common balancers hang up.
 const IDLE: Duration = Duration::from_secs(55);
@@ -73,6 +74,8 @@ pub(super) struct Lease {
     pool: Pool,
     origin: Origin,
     sender: http1::SendRequest<RequestBody>,
+    /// Its request's upload, which an early answer may have overtaken.
+    upload: Option<Upload>,
 }
 
 enum Sender {
@@ -143,12 +146,15 @@ impl Pool {
         match sender {
             Sender::H1 { mut sender, .. } => {
                 sender.ready().await?;
-                let response = sender.send_request(build(false)).await?;
+                let request = build(false);
+                let upload = request.body().as_upload();
+                let response = sender.send_request(request).await?;
                 let upgraded = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
                 let lease = (!upgraded).then(|| Lease {
                     pool: self.clone(),
                     origin: origin.clone(),
                     sender,
+                    upload,
                 });
                 Ok(response.map(|incoming| ResponseBody::new(incoming, lease)))
             }
@@ -320,7 +326,8 @@ impl Sender {
 impl Lease {
     /// The response has been read: the connection may serve another call.
     pub(super) fn give_back(self) {
-        if self.sender.is_closed() {
+        // The next call would wait behind the rest of an upload.
+        if self.sender.is_closed() || self.upload.as_ref().is_some_and(|u| !u.ended()) {
             return;
         }
         let mut origins = self.pool.origins();
