@@ -130,6 +130,7 @@ impl Dispatch {
             .send(
                 &upstream.base_url,
                 upstream.connect_timeout,
+                attempt.call.upgrade.is_some(),
                 repeatable,
                 build,
             )
