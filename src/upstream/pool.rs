@@ -29,6 +29,9 @@ use crate::call::Upload;
 
 /// Kept no longer than this when idle. Below the 60 s after which common balancers hang up.
 const IDLE: Duration = Duration::from_secs(55);
+/// A connection that died idle says so within a round trip. A later end is that of a call which the provider has worked
+/// on, and billed perhaps: whether to repeat that is not decided here.
+const SOON: Duration = Duration::from_secs(1);
 /// Kept at most, per origin and worker; a burst beyond closes the surplus afterwards.
 const MAX_IDLE: usize = 512;
 
@@ -155,12 +158,16 @@ impl Pool {
                 // Rare and large: the future of every call need not hold it.
                 None => Box::pin(self.connect(&origin, base, upgrade, connect_timeout)).await?,
             };
-            let kept = sender.kept();
+            let (kept, began) = (sender.kept(), Instant::now());
             match self.send_on(sender, &origin, &build).await {
                 Ok(response) => return Ok(Sent { response }),
                 // Died idle: the peer closed it while we were writing, or before. Nothing of an answer
                 // was seen on a connection that had worked before; a new one tells the truth.
-                Err(error) if kept && repeatable() && died_idle(&error) => fresh = true,
+                Err(error)
+                    if kept && repeatable() && began.elapsed() < SOON && died_idle(&error) =>
+                {
+                    fresh = true;
+                }
                 Err(error) => return Err(SendError::Closed(Causes(&error).to_string())),
             }
         }

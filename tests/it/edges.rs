@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{
-    Upstream, Weir, ask, chat, eventually, in_time, post,
+    Step, Upstream, Weir, ask, chat, eventually, in_time, post,
     upstream::{CHAT, json},
 };
 
@@ -220,6 +220,27 @@ async fn model_names_of_any_length_cost_no_memory_and_no_label() {
         assert_eq!(answer.status, 404);
         assert!(answer.headers.get("x-weir-model").is_none());
         assert!(!weir.metrics().contains(&name));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_hangs_up_on_a_call_it_has_worked_on_is_not_asked_again_unseen() {
+    in_time(async {
+        let upstream = Upstream::start(|_, before| match before {
+            0 => vec![Step::Send(json(200, "", CHAT))],
+            _ => vec![Step::Pause(Duration::from_millis(1_500)), Step::Close],
+        })
+        .await;
+        let weir = Weir::over(
+            &upstream.base_url(),
+            "[retry]\nmax_attempts = 1\n[server]\nworkers = 1\n",
+        );
+        assert_eq!(chat("first", false).send(weir.addr).await.status, 200);
+        let answer = chat("second", false).send(weir.addr).await;
+        assert_eq!(answer.status, 502, "{}", answer.text());
+        assert_eq!(upstream.seen().len(), 2);
+        assert_eq!(answer.header("x-weir-attempts"), "1");
     })
     .await;
 }
