@@ -223,7 +223,8 @@ impl Target {
         let value = |text: &str| {
             HeaderValue::from_str(text)
                 .ok()
-                .filter(|_| !text.is_empty())
+                // No model has such a name, and clients refuse heads that are too large.
+                .filter(|_| !text.is_empty() && text.len() <= 256)
         };
         let named = [value(&upstream.name), value(&model)];
         Self {

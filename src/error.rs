@@ -215,6 +215,11 @@ impl Error {
     /// error shape, so that every SDK raises the right exception.
     pub fn reply(&self) -> Reply {
         let (status, mut headers, body) = match self.failure().and_then(|f| f.answer.as_ref()) {
+            Some(answer) if self.is_of_an_earlier_call() => (
+                answer.status,
+                impersonal(&answer.headers),
+                answer.body.clone(),
+            ),
             Some(answer) => (answer.status, answer.headers.clone(), answer.body.clone()),
             None => (self.status(), json_headers(), self.body()),
         };
@@ -251,10 +256,30 @@ impl Error {
         }
     }
 
+    /// An open circuit hands back what another call was told, perhaps another caller's, some time ago.
+    fn is_of_an_earlier_call(&self) -> bool {
+        match self {
+            Self::CircuitOpen(_) => true,
+            Self::Retry(e) => e.last.is_of_an_earlier_call(),
+            _ => false,
+        }
+    }
+
     /// weir's own error body. It says nothing of keys or upstream addresses.
     fn body(&self) -> Bytes {
         crate::dialect::openai::error::error_body(self.class(), &self.to_string(), None)
     }
+}
+
+/// What describes the body; not cookies, names of accounts, waits and counts of then.
+fn impersonal(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::with_capacity(12);
+    for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
+        if let Some(value) = headers.get(&name) {
+            kept.insert(name, value.clone());
+        }
+    }
+    kept
 }
 
 fn json_headers() -> HeaderMap {

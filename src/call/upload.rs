@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     pin::Pin,
     sync::{Arc, Mutex},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -20,6 +20,11 @@ pub struct Upload(Arc<Mutex<State>>);
 struct State {
     source: Option<Source>,
     begun: bool,
+    sent: u64,
+    /// Nothing more comes from the client.
+    ended: bool,
+    /// The client broke it off, or fell silent.
+    broken: Option<String>,
     /// Of the whole body, when the client told.
     length: Option<u64>,
 }
@@ -51,6 +56,9 @@ impl Upload {
         Self(Arc::new(Mutex::new(State {
             source: Some(source),
             begun: false,
+            sent: 0,
+            ended: false,
+            broken: None,
             length,
         })))
     }
@@ -88,6 +96,17 @@ impl Upload {
         self.state().begun
     }
 
+    /// Whether all of it was handed to a provider's connection, or no more will come.
+    pub fn ended(&self) -> bool {
+        let state = self.state();
+        state.ended || state.length.is_some_and(|length| state.sent >= length)
+    }
+
+    /// Why the client did not send all of it: then what follows is no fault of the provider's.
+    pub fn broken(&self) -> Option<String> {
+        self.state().broken.clone()
+    }
+
     /// The body for one attempt.
     pub fn body(&self) -> UploadBody {
         UploadBody {
@@ -113,6 +132,13 @@ impl fmt::Debug for Upload {
 
 // === impl UploadBody ===
 
+impl UploadBody {
+    /// What it is the body of.
+    pub fn upload(&self) -> &Upload {
+        &self.upload
+    }
+}
+
 impl Body for UploadBody {
     type Data = Bytes;
     type Error = io::Error;
@@ -127,12 +153,24 @@ impl Body for UploadBody {
             return Poll::Ready(Some(Err(io::Error::other("the upload was sent already"))));
         };
         if let Some(prefix) = source.prefix.take() {
+            state.sent += prefix.len() as u64;
             return Poll::Ready(Some(Ok(Frame::data(prefix))));
         }
         let Some(rest) = &mut source.rest else {
             return Poll::Ready(None);
         };
-        rest.as_mut().poll_frame(cx)
+        let frame = ready!(rest.as_mut().poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                state.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
+            Some(Err(error)) => {
+                state.ended = true;
+                state.broken = Some(error.to_string());
+            }
+            None => state.ended = true,
+        }
+        Poll::Ready(frame)
     }
 
     fn size_hint(&self) -> SizeHint {

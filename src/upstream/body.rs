@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::pool::Lease;
+use super::pool::{Lease, StreamPlace};
 use crate::call::{Payload, Upload};
 
 /// What an attempt sends.
@@ -28,6 +28,8 @@ enum Kind {
 pub struct ResponseBody {
     incoming: Incoming,
     lease: Option<Lease>,
+    /// On an HTTP/2 connection.
+    place: Option<StreamPlace>,
 }
 
 // === impl RequestBody ===
@@ -41,6 +43,14 @@ impl RequestBody {
     /// A body that streams through.
     pub fn upload(upload: &Upload) -> Self {
         Self(Kind::Upload(upload.body()))
+    }
+
+    /// The upload that it streams, if it does.
+    pub(super) fn as_upload(&self) -> Option<Upload> {
+        match &self.0 {
+            Kind::Whole(_) => None,
+            Kind::Upload(body) => Some(body.upload().clone()),
+        }
     }
 
     /// The body of `payload`.
@@ -87,9 +97,21 @@ impl Body for RequestBody {
 
 impl ResponseBody {
     pub(super) fn new(incoming: Incoming, lease: Option<Lease>) -> Self {
-        let mut body = Self { incoming, lease };
+        let mut body = Self {
+            incoming,
+            lease,
+            place: None,
+        };
         body.give_back_at_end();
         body
+    }
+
+    pub(super) fn multiplexed(incoming: Incoming, place: StreamPlace) -> Self {
+        Self {
+            incoming,
+            lease: None,
+            place: Some(place),
+        }
     }
 
     fn give_back_at_end(&mut self) {
@@ -114,6 +136,7 @@ impl Body for ResponseBody {
             Some(Ok(_)) => self.give_back_at_end(),
             Some(Err(_)) => self.lease = None,
             None => {
+                self.place = None;
                 if let Some(lease) = self.lease.take() {
                     lease.give_back();
                 }

@@ -16,7 +16,11 @@ pub(super) type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// Makes connections; cheap to clone, the TLS session cache is shared.
 #[derive(Clone)]
-pub struct Connector(HttpsConnector<HttpConnector>);
+pub struct Connector {
+    any: HttpsConnector<HttpConnector>,
+    /// Offers HTTP/1.1 alone.
+    http1: HttpsConnector<HttpConnector>,
+}
 
 /// The system has no usable certificate roots.
 #[derive(Debug, thiserror::Error)]
@@ -55,17 +59,26 @@ impl Connector {
         http.set_nodelay(true);
         // A dead peer behind a silent network is noticed even while a stream idles.
         http.set_keepalive(Some(Duration::from_secs(60)));
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
+        let any = HttpsConnectorBuilder::new()
+            .with_tls_config(tls.clone())
             .https_or_http()
             .enable_all_versions()
+            .wrap_connector(http.clone());
+        let http1 = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
             .wrap_connector(http);
-        Ok(Self(https))
+        Ok(Self { any, http1 })
     }
 
-    /// Connects to the origin of `uri`. The flag tells whether HTTP/2 was agreed on.
-    pub(super) async fn connect(&self, uri: Uri) -> Result<(Io, bool), io::Error> {
-        let mut connector = self.0.clone();
+    /// Connects to the origin of `uri`. The flag tells whether HTTP/2 was agreed on; for an `upgrade` it is not offered.
+    pub(super) async fn connect(&self, uri: Uri, upgrade: bool) -> Result<(Io, bool), io::Error> {
+        let mut connector = if upgrade {
+            self.http1.clone()
+        } else {
+            self.any.clone()
+        };
         let io = connector
             .ready()
             .await

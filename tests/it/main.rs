@@ -10,6 +10,7 @@
 mod allowances;
 mod broken_streams;
 mod caching;
+mod edges;
 mod fidelity;
 mod hangup;
 mod ingress;

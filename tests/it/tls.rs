@@ -13,7 +13,7 @@ use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::support::{
-    chat, in_time,
+    chat, get, in_time, post,
     process::{Directory, Process, toml},
     upstream::CHAT,
 };
@@ -48,7 +48,9 @@ async fn https(directory: &Directory) -> (u16, PathBuf, Arc<AtomicUsize>) {
                 let service = hyper::service::service_fn(
                     |request: http::Request<hyper::body::Incoming>| async move {
                         // Long enough for calls to overlap.
-                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        let long = request.uri().path().ends_with("/responses");
+                        let time = if long { 30_000 } else { 50 };
+                        tokio::time::sleep(Duration::from_millis(time)).await;
                         let authority = request
                             .uri()
                             .authority()
@@ -99,6 +101,67 @@ async fn a_provider_behind_tls_is_spoken_to_in_http2_over_one_connection() {
             assert_eq!(answer.header("x-authority"), format!("localhost:{port}"));
         }
         assert_eq!(connections.load(SeqCst), 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_does_not_wait_for_a_place_on_a_connection_that_is_full() {
+    in_time(async {
+        let certificates = Directory::new("tls-full");
+        let (port, authority, connections) = https(&certificates).await;
+        let text = toml(
+            &format!("https://localhost:{port}/v1"),
+            "[server]\nworkers = 1\n[cache]\npolicy = \"off\"\n",
+        );
+        let process = Process::start("tls-full", &text, &[("SSL_CERT_FILE", &authority)]).await;
+        let apps = process.apps();
+        assert_eq!(chat("first", false).send(apps).await.status, 200);
+        // hyper's server takes 200 streams of a connection.
+        let long: Vec<_> = (0..200)
+            .map(|i| {
+                let ask = post(
+                    "/v1/responses",
+                    format!(r#"{{"model":"gpt-4o","input":"{i}"}}"#),
+                );
+                tokio::spawn(async move { ask.send(apps).await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let next = chat("next", false);
+        let answer = tokio::time::timeout(Duration::from_secs(5), next.send(apps)).await;
+        assert_eq!(
+            answer.expect("it has another connection").status,
+            200,
+            "{}",
+            process.said()
+        );
+        assert_eq!(connections.load(SeqCst), 2);
+        for call in long {
+            call.abort();
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_gets_a_connection_that_can_be_upgraded() {
+    in_time(async {
+        let certificates = Directory::new("tls-socket");
+        let (port, authority, _) = https(&certificates).await;
+        let text = toml(
+            &format!("https://localhost:{port}/v1"),
+            "[server]\nworkers = 1\n",
+        );
+        let process = Process::start("tls-socket", &text, &[("SSL_CERT_FILE", &authority)]).await;
+        let apps = process.apps();
+        assert_eq!(chat("first", false).send(apps).await.status, 200);
+        let answer = get("/v1/realtime?model=gpt-realtime")
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .send(apps)
+            .await;
+        assert_eq!(answer.header("x-spoken"), "HTTP/1.1", "{}", answer.text());
     })
     .await;
 }

@@ -20,7 +20,7 @@ use crate::{
     call::{Attempt, End, Facts, Learnt, Payload, Reply, ReplyBody},
     config::Config,
     error::Error,
-    stage::Answering,
+    stage::{Answering, ingress},
     telemetry::Metrics,
     upstream::{Pool, ResponseBody},
 };
@@ -100,7 +100,12 @@ impl Dispatch {
                 continue;
             }
             let waited = now.duration_since(started);
-            let silence = (waited >= PATIENCE).then(|| fail::silence(attempt, waited));
+            // Who still sends cannot blame the other for saying nothing.
+            let sent = match &attempt.call.payload {
+                Payload::Upload(upload) => upload.ended(),
+                Payload::Whole(_) => true,
+            };
+            let silence = (sent && waited >= PATIENCE).then(|| fail::silence(attempt, waited));
             let attempts = attempt.call.meter.attempts();
             return Err(DeadlinePassed {
                 target: Arc::clone(&attempt.target),
@@ -125,13 +130,22 @@ impl Dispatch {
             .send(
                 &upstream.base_url,
                 upstream.connect_timeout,
+                attempt.call.upgrade.is_some(),
                 repeatable,
                 build,
             )
             .await;
-        let mut response = sent
-            .map_err(|error| fail::unsent(attempt, &error))?
-            .response;
+        let mut response = match sent {
+            Ok(sent) => sent.response,
+            Err(error) => {
+                if let Payload::Upload(upload) = &payload
+                    && let Some(why) = upload.broken()
+                {
+                    return Err(ingress::Refused::BodyBroken(why).into());
+                }
+                return Err(fail::unsent(attempt, &error));
+            }
+        };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let upgrade = hyper::upgrade::on(&mut response);
             return Ok(switched(attempt, response.into_parts().0.headers, upgrade));

@@ -1,6 +1,6 @@
 //! The provider's request, out of the caller's.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use hyper::http::uri::PathAndQuery;
 
 use crate::{
@@ -101,6 +101,11 @@ impl Prepared {
         {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
+        // hyper leaves it out; without it many servers answer 411.
+        let sends = [Method::POST, Method::PUT, Method::PATCH].contains(&call.method);
+        if sends && matches!(&call.payload, Payload::Whole(bytes) if bytes.is_empty()) {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         match (&upstream.key, &self.auth, &call.credential.forward) {
             (UpstreamKey::Passthrough, _, Some((name, value))) => {
                 headers.insert(name, value.clone());
@@ -179,24 +184,41 @@ pub(super) fn body(call: &Call, target: &Target) -> Payload {
     }
 }
 
-/// Removes what is between the provider and weir alone (RFC 9110 §7.6.1).
+/// Removes what is between the provider and weir alone (RFC 9110 §7.6.1), and what a weir behind this one says of itself:
+/// but for its warnings, which are true for the caller too.
 pub(super) fn strip_reply(headers: &mut HeaderMap) {
-    if let Some(connection) = headers.remove(header::CONNECTION) {
-        for name in connection.as_bytes().split(|b| *b == b',') {
-            if let Ok(name) = HeaderName::from_bytes(name.trim_ascii()) {
-                headers.remove(name);
-            }
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            .collect();
+        for name in &named {
+            headers.remove(name);
         }
     }
     for name in [
+        header::CONNECTION,
         header::TRANSFER_ENCODING,
         header::TE,
         header::TRAILER,
         header::UPGRADE,
         header::PROXY_AUTHENTICATE,
+        // Of the provider's host and port; the caller's is another.
+        header::ALT_SVC,
     ] {
         headers.remove(name);
     }
     headers.remove("keep-alive");
     headers.remove("proxy-connection");
+    let foreign = |name: &&HeaderName| {
+        name.as_str().starts_with("x-weir-") && name.as_str() != "x-weir-warning"
+    };
+    if headers.keys().any(|name| foreign(&name)) {
+        let names: Vec<HeaderName> = headers.keys().filter(foreign).cloned().collect();
+        for name in names {
+            headers.remove(name);
+        }
+    }
 }

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tower::{Layer, Service};
@@ -199,14 +199,18 @@ impl IngressLayer {
     }
 }
 
+/// Whether a WebSocket is asked for. Other offers are ignored, as RFC 9110 allows: Java's own client offers `h2c` with
+/// its first request to any plain http address.
 fn wants_upgrade(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::UPGRADE)
-        && headers.get_all(header::CONNECTION).iter().any(|value| {
+    let has = |name: HeaderName, wanted: &[u8]| {
+        headers.get_all(name).iter().any(|value| {
             value
                 .as_bytes()
                 .split(|b| *b == b',')
-                .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+                .any(|word| word.trim_ascii().eq_ignore_ascii_case(wanted))
         })
+    };
+    has(header::UPGRADE, b"websocket") && has(header::CONNECTION, b"upgrade")
 }
 
 fn respond(reply: Reply, caller: Option<Upgrade>) -> Response<ReplyBody> {

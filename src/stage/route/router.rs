@@ -16,6 +16,8 @@ use crate::{
 
 /// Model names remembered; beyond it a name is looked up anew each time.
 const MAX_MODELS: usize = 4096;
+/// Longer names are no model's. A caller could fill the memory with them, so nothing is remembered of them.
+const LONGEST_NAME: usize = 256;
 /// Models of one upstream that are told apart in metrics and circuits; further ones share `other`.
 const MAX_TARGETS: usize = 2048;
 
@@ -68,7 +70,7 @@ impl Targets {
         }
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let next = TargetId(u32::try_from(all.len()).unwrap_or(u32::MAX));
-        if all.len() >= MAX_TARGETS {
+        if all.len() >= MAX_TARGETS || model.len() > LONGEST_NAME {
             let other: Arc<str> = Arc::from("other");
             let entry = all.entry((Arc::clone(upstream), Arc::clone(&other)));
             return entry
@@ -167,7 +169,7 @@ impl Router {
             targets,
         };
         let mut known = self.planned.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() < MAX_MODELS {
+        if known.len() < MAX_MODELS && model.len() <= LONGEST_NAME {
             known.insert(model.into(), planned.clone());
         }
         Ok(planned)

@@ -76,6 +76,13 @@ impl Source {
         }
     }
 
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Plain(body) => body.is_end_stream(),
+            Self::Decoded(body) => body.is_end_stream(),
+        }
+    }
+
     pub(super) async fn frame(&mut self) -> Option<Result<Frame<Bytes>, Arc<str>>> {
         std::future::poll_fn(|cx| self.poll_chunk(cx)).await
     }
@@ -266,9 +273,13 @@ impl Body for Flow {
 }
 
 impl Drop for Flow {
-    /// The caller left, unless it had all it needed: many clients hang up at `[DONE]`.
+    /// The caller left, unless it had all it needed: many clients hang up at `[DONE]`, and nobody asks for more of a
+    /// body of a told length when that has come.
     fn drop(&mut self) {
-        let whole = self.events.as_ref().is_some_and(|events| events.whole());
+        let whole = match &self.events {
+            Some(events) => events.whole(),
+            None => self.out.is_empty() && self.source.as_ref().is_some_and(Source::is_end_stream),
+        };
         self.end(if whole {
             How::Complete
         } else {
