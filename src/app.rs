@@ -19,6 +19,8 @@ use std::{
 
 use tokio::sync::{Semaphore, watch};
 
+pub(crate) use self::listen::unix as unix_listener;
+
 use self::listen::Listeners;
 use crate::{
     call::Target,
@@ -260,7 +262,10 @@ impl Gateway {
         let config = Arc::new(config);
         let (parts, _) = watch::channel(Arc::new(Parts::new(Arc::clone(&config), &state, None)));
         let (phase, _) = watch::channel(Phase::Serving);
-        let connections = Arc::new(Semaphore::new(config.server.max_connections as usize));
+        let connections = Arc::new(Semaphore::new(
+            // Each worker holds a place while it waits for its next connection.
+            (config.server.max_connections as usize).max(count),
+        ));
         let mut workers = Vec::with_capacity(count);
         for (index, source) in listeners.into_sources().into_iter().enumerate() {
             let worker = worker::Worker {

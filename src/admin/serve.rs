@@ -1,6 +1,6 @@
 //! The admin listener.
 
-use std::{io, net::SocketAddr, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -69,11 +69,7 @@ pub async fn serve(gateway: &Gateway, listen: &Listen) -> io::Result<AdminServer
             Ok(AdminServer { address, task })
         }
         Listen::Unix(path) => {
-            if std::os::unix::net::UnixStream::connect(path).is_err() {
-                let _ = std::fs::remove_file(path);
-            }
-            let listener = UnixListener::bind(path)?;
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+            let listener = UnixListener::from_std(app::unix_listener(path)?)?;
             let task = tokio::spawn(async move {
                 let _ = axum::serve(listener, app).await;
             });

@@ -155,7 +155,7 @@ fn socket(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
 }
 
 /// A socket file left by a process that has died is replaced; one that somebody serves, and any other file, is not.
-fn unix(path: &Path) -> io::Result<UnixListener> {
+pub(crate) fn unix(path: &Path) -> io::Result<UnixListener> {
     if let Ok(found) = std::fs::symlink_metadata(path) {
         if !found.file_type().is_socket() {
             return Err(io::Error::new(

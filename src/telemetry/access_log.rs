@@ -22,6 +22,8 @@ pub use line::Line;
 const MAX_BUFFER: usize = 8 * 1024 * 1024;
 /// Written out when this much is there, or after `FLUSH`.
 const ENOUGH: usize = 32 * 1024;
+/// How long the end of the process waits for the last lines to be taken.
+const LAST_WRITE: Duration = Duration::from_secs(2);
 const FLUSH: Duration = Duration::from_millis(100);
 
 /// The log; lines written after its end are dropped.
@@ -112,9 +114,16 @@ impl AccessLog {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(writer) = writer {
-            let _ = writer.join();
+        let Some(writer) = writer else { return };
+        let until = std::time::SystemTime::now() + LAST_WRITE;
+        while !writer.is_finished() {
+            if std::time::SystemTime::now() >= until {
+                // Blocked on a reader that does not read; the process must still end.
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
         }
+        let _ = writer.join();
     }
 }
 

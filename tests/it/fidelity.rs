@@ -329,3 +329,18 @@ async fn an_event_reaches_the_caller_when_it_is_sent_and_not_later() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reply_in_an_encoding_that_weir_does_not_know_passes_untouched() {
+    in_time(async {
+        let odd = Upstream::saying(
+            &b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: x-odd\r\ncontent-length: 4\r\n\r\n\x01\x02\x03\x04"[..],
+        )
+        .await;
+        let weir = Weir::over(&odd.base_url(), "");
+        let answer = chat("hi", false).send(weir.addr).await;
+        assert_eq!((answer.status, &answer.body[..]), (200, &b"\x01\x02\x03\x04"[..]));
+        assert_eq!(answer.header("content-encoding"), "x-odd");
+    })
+    .await;
+}

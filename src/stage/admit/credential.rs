@@ -16,11 +16,15 @@ use crate::{
     config::{App, AppId, Priority},
 };
 
-/// Headers in which clients send keys: OpenAI's, Azure's, Anthropic's.
-const KEY_HEADERS: [HeaderName; 3] = [
+/// How keys that `weir keys create` makes begin.
+const OWN_PREFIX: &[u8] = b"wk-";
+
+/// Headers in which clients send keys: OpenAI's, Azure's, Anthropic's, Google's.
+const KEY_HEADERS: [HeaderName; 4] = [
     header::AUTHORIZATION,
     HeaderName::from_static("api-key"),
     HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-goog-api-key"),
 ];
 
 /// The apps of a configuration, by the hash of their key.
@@ -85,7 +89,9 @@ impl Apps {
             return Ok((app, credential));
         }
         let open = self.by_hash.is_empty() && !page;
-        if !open && !self.passthrough {
+        // A key of ours that is no more: it is nothing to any provider.
+        let revoked = !self.by_hash.is_empty() && key.starts_with(OWN_PREFIX);
+        if revoked || (!open && !self.passthrough) {
             return Err(self.stranger(Refused::UnknownKey));
         }
         let credential = Credential {
@@ -265,6 +271,16 @@ mod tests {
             .identify(&mut headers("authorization", "Bearer sk-own"))
             .unwrap();
         assert!(credential.forward.is_some() && !credential.may_use_held);
+    }
+
+    #[test]
+    fn a_revoked_key_of_ours_goes_to_no_provider() {
+        let apps = Apps::new(&[app("wk-1")], true);
+        assert_eq!(
+            apps.identify(&mut headers("authorization", "Bearer wk-old"))
+                .unwrap_err(),
+            Refused::UnknownKey
+        );
     }
 
     #[test]

@@ -112,6 +112,9 @@ pub(super) async fn answer(
     let raw = collected.bytes;
     let call = &attempt.call;
     let Some(decoded) = decoded(&head, &raw) else {
+        if is_foreign(&head, &raw) {
+            return Ok(reply(attempt, head, ReplyBody::whole(raw)));
+        }
         return Err(fail::mangled(
             attempt,
             &head,
@@ -168,4 +171,18 @@ fn decoded(head: &Head, raw: &Bytes) -> Option<Bytes> {
         return Some(raw.clone());
     };
     codec::decode_all(encoding.to_str().ok()?, raw.clone(), 4 * MAX_WHOLE).ok()
+}
+
+/// An encoding that the caller may know and we do not: nothing can be said about the body, so it is passed on.
+fn is_foreign(head: &Head, raw: &Bytes) -> bool {
+    let encoding = head
+        .headers
+        .get(header::CONTENT_ENCODING)
+        .and_then(|encoding| encoding.to_str().ok());
+    encoding.is_some_and(|encoding| {
+        matches!(
+            codec::decode_all(encoding, raw.clone(), 4 * MAX_WHOLE),
+            Err(codec::DecodeError::Unknown(_))
+        )
+    })
 }

@@ -53,7 +53,6 @@ pub struct Retry<S> {
 struct Loop<'a> {
     plan: &'a Plan,
     shared: &'a Shared,
-    waited: Duration,
     /// What the caller gets when nothing else comes.
     error: Option<Error>,
 }
@@ -134,7 +133,6 @@ where
     let mut state = Loop {
         plan,
         shared,
-        waited: Duration::ZERO,
         error: None,
     };
     let mut at = Some(0);
@@ -151,9 +149,10 @@ where
         };
         match state.after(index, repeats, &error) {
             Decision::Again(pause) => {
+                // Should a limit of ours refuse the repeat, the provider's own word is the better one.
+                state.keep(error);
                 tokio::time::sleep(pause).await;
                 plan.call.meter.wait(pause);
-                state.waited += pause;
                 repeats += 1;
                 continue;
             }
@@ -182,12 +181,18 @@ impl Loop<'_> {
         &self.plan.call
     }
 
+    /// What is left of the longest wait; limits have taken their part of it.
+    fn wait_left(&self) -> Duration {
+        let waited = self.call().meter.waited();
+        self.shared.params.max_wait.saturating_sub(waited)
+    }
+
     fn attempt(&self, index: usize) -> Attempt {
         let last = !self.others(index);
         Attempt {
             call: Arc::clone(&self.plan.call),
             target: Arc::clone(&self.plan.targets()[index]),
-            max_wait: self.shared.params.max_wait.saturating_sub(self.waited),
+            max_wait: self.wait_left(),
             last,
         }
     }
@@ -216,7 +221,7 @@ impl Loop<'_> {
                 .get()
                 .saturating_sub(call.meter.attempts()),
             others: self.others(index),
-            wait_left: self.shared.params.max_wait.saturating_sub(self.waited),
+            wait_left: self.wait_left(),
             time_left: call.deadline.left(Instant::now()),
             callers_repeat: call.sdk.retry_count > 0,
             dice: fastrand::f64(),
