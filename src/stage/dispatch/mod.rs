@@ -4,7 +4,7 @@
 //! answer, a stream, or a failure, which `triage` gives its class.
 //!
 //! A stream is held back until its first semantic event (the commit point). Whatever goes wrong before is a
-//! [`Failure`](crate::error::Failure) like any other and can be retried unseen. What goes wrong after ends the stream with an
+//! [`Failure`] like any other and can be retried unseen. What goes wrong after ends the stream with an
 //! error event in the caller's dialect: it never looks complete. When the caller leaves, the future or
 //! the body is dropped, and with it the upstream call.
 
