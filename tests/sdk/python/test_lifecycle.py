@@ -52,9 +52,9 @@ def test_a_reload_moves_new_calls_and_leaves_running_ones_alone(world):
     until(lambda: asked_of(through) == "second", within=10, what="the new configuration")
     assert list(running)[-1].choices[0].finish_reason in ("stop", "length")
 
-    # One with mistakes changes nothing, and says so.
+    # One with mistakes changes nothing, and says so (twice, when the file was seen to change before the signal came).
     weir.reload("[retri]\nbase = 3\n")
-    until(lambda: weir.metric("weir_config_reloads_total", result="refused") == 1, what="the refused reload")
+    until(lambda: weir.metric("weir_config_reloads_total", result="refused") >= 1, what="the refused reload")
     assert asked_of(through) == "second"
 
 
