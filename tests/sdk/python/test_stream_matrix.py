@@ -4,11 +4,11 @@ import openai
 import pytest
 
 from conftest import client
-from harness import NO_CACHE, QUICK
+from harness import NO_CACHE
 
 TOKENS = 5
 PROMPT = f"[sim:tokens={TOKENS}] Tell me."
-FAST = QUICK + NO_CACHE + '[breaker]\nconsecutive = 1000\nmin_calls = 1000\n'
+FAST = NO_CACHE + '[retry]\nmax_attempts = 2\nbase = "10ms"\nmax = "20ms"\n[breaker]\nconsecutive = 1000\nmin_calls = 1000\n'
 
 
 def chat(c):
@@ -60,7 +60,7 @@ def events_of(sim, kind):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_broken_at_every_event_it_is_a_whole_answer_or_an_exception(fault, kind, world):
     """With nobody to stand in: what the SDK gives the app is the truth."""
-    sim, weir = world.one(FAST, idle_timeout="1s", first_token_timeout="1s")
+    sim, weir = world.one(FAST, idle_timeout="500ms", first_token_timeout="500ms")
     read, expected = KINDS[kind], KINDS[kind](client(sim))
     assert expected[1]
     wholes = raised = 0
@@ -85,7 +85,7 @@ def test_broken_at_every_event_it_is_a_whole_answer_or_an_exception(fault, kind,
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_broken_before_its_content_it_is_whole_from_the_next_provider(fault, kind, world):
-    first, second, weir = world.two(FAST, idle_timeout="1s", first_token_timeout="1s")
+    first, second, weir = world.two(FAST, idle_timeout="500ms", first_token_timeout="500ms")
     read, expected = KINDS[kind], KINDS[kind](client(second))
     # One role chunk; four lifecycle events.
     for place in range(0, 2 if kind == "chat" else 5):
@@ -125,7 +125,7 @@ def test_slow_is_not_broken(fault, kind, world):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fault", NOTHING)
 def test_nothing_under_a_200_is_an_exception_with_a_true_status(fault, kind, world):
-    sim, weir = world.one(FAST, idle_timeout="1s", first_token_timeout="1s")
+    sim, weir = world.one(FAST, idle_timeout="500ms", first_token_timeout="500ms")
     sim.inject(NOTHING[fault])
     with pytest.raises(openai.APIStatusError) as caught:
         KINDS[kind](client(weir, timeout=20))
