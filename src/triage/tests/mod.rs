@@ -1,5 +1,6 @@
 //! The judge against the corpus of real failures, and against what a stranger may do to them.
 
+mod documented;
 mod mutations;
 mod verdicts;
 
