@@ -186,13 +186,13 @@ fn causes_are_grouped_as_documented() {
 
 #[test]
 fn durations_read_well() {
-    for (seconds, words) in [
+    for (seconds, expected) in [
         (0, "less than 1s"),
         (42, "42s"),
         (723, "12m 3s"),
         (7_261, "2h 1m"),
     ] {
-        assert_eq!(super::words::duration(Duration::from_secs(seconds)), words);
+        assert_eq!(words::duration(Duration::from_secs(seconds)), expected);
     }
 }
 

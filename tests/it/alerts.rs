@@ -1,6 +1,7 @@
 //! Alerts: once per change, signed, delivered in the end, and nobody's calls pay for it.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -16,7 +17,9 @@ use weir::sim::Fault;
 use crate::support::{
     FIRST_KEY, Step, Upstream, Weir, chat, eventually,
     gateway::{config, upstream},
-    in_time, named, post, sim,
+    in_time, named, post,
+    process::Directory,
+    sim,
     upstream::{Seen, json},
 };
 
@@ -366,32 +369,47 @@ async fn only_the_wanted_causes_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_end_of_the_process_sends_what_is_held() {
+async fn flapping_is_told_once_and_the_end_of_the_process_sends_what_is_held() {
     in_time(async {
         let (first, to) = (sim().await, receiver().await);
-        first.control().set_balance(Some(0.0));
         let weir = Weir::over(&first.base_url(), &alerts(&to, "hold = \"1h\""));
-        chat("hi", false).send(weir.addr).await;
-        first.control().set_balance(None);
-        weir.gateway().state.circuits.probe_now(None);
-        while weir.metric("weir_breaker_state", &[]) > 0.0 {
+        for _ in 0..3 {
+            first.control().set_balance(Some(0.0));
             chat("hi", false).send(weir.addr).await;
+            assert_eq!(weir.metric("weir_breaker_state", &[]), 1.0);
+            first.control().set_balance(None);
+            weir.gateway().state.circuits.probe_now(None);
+            while weir.metric("weir_breaker_state", &[]) > 0.0 {
+                chat("hi", false).send(weir.addr).await;
+            }
         }
         assert!(weir.stop(Duration::from_secs(5)).await);
         assert_eq!(kinds(&to), ["circuit.opened", "circuit.closed"]);
+        assert_eq!(event(&to.seen()[1])["flaps"], 2);
     })
     .await;
 }
 
 /// Runs `weir alerts test`; its exit code, and what it said on both outputs.
 async fn alerts_test(name: &str, text: &str, more: &[&str]) -> (Option<i32>, String) {
-    let directory = crate::support::process::Directory::new(name);
+    alerts_test_trusting(name, text, more, None).await
+}
+
+/// The same, with these certificates and no others.
+async fn alerts_test_trusting(
+    name: &str,
+    text: &str,
+    more: &[&str],
+    certificates: Option<&Path>,
+) -> (Option<i32>, String) {
+    let directory = Directory::new(name);
     let file = directory.write("weir.toml", text);
     let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_weir"))
         .env_clear()
         .args(["alerts", "test", "--config"])
         .arg(file)
         .args(more)
+        .envs(certificates.map(|file| ("SSL_CERT_FILE", file)))
         .output()
         .await
         .unwrap();
@@ -425,6 +443,28 @@ async fn a_webhook_can_be_tried_by_hand_and_slack_gets_its_shape() {
         for said in [said, alerts_test("alerts-none", "", &[]).await.1] {
             assert!(!said.contains("path-is-secret"), "{said}");
         }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_behind_tls_is_believed_only_with_a_known_certificate() {
+    in_time(async {
+        let (certificates, others) = (
+            Directory::new("alerts-ca"),
+            Directory::new("alerts-other-ca"),
+        );
+        let (port, known, connections) = crate::tls::https(&certificates).await;
+        let (_, unknown, _) = crate::tls::https(&others).await;
+        let text = format!("[alerts]\nwebhook = \"https://localhost:{port}/path-is-secret\"\n");
+        let (code, said) = alerts_test_trusting("alerts-tls", &text, &[], Some(&known)).await;
+        assert_eq!(code, Some(0), "{said}");
+        let (code, said) =
+            alerts_test_trusting("alerts-tls-other", &text, &[], Some(&unknown)).await;
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("certificate"), "{said}");
+        assert!(!said.contains("path-is-secret"), "{said}");
+        assert_eq!(connections.load(SeqCst), 1);
     })
     .await;
 }
