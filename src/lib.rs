@@ -43,11 +43,13 @@
 //! | [`failures`], [`outage`] | the book of recent failures; whose outage it is |
 //! | [`redact`] | takes credentials out of texts |
 //! | [`models`] | what is known of models |
+//! | [`alerts`] | a webhook is told when circuits open and close |
 //! | [`telemetry`], [`admin`] | metrics, logs; the operators' listener |
 //! | [`sim`] | the simulated provider |
 //! | [`cli`] | one file per command |
 
 pub mod admin;
+pub mod alerts;
 pub mod app;
 pub mod call;
 pub mod cli;

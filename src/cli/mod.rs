@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+pub mod alerts;
 mod ask;
 pub mod check;
 pub mod config;
@@ -49,6 +50,8 @@ enum Command {
     Simulate(simulate::Args),
     /// Tell a running gateway that credit was added
     Credit(credit::Args),
+    /// Try the webhook of the configuration
+    Alerts(alerts::Args),
     /// Ask a running gateway whether it is alive (for container health checks)
     Health(health::Args),
 }
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Keys(args) => keys::run(&args),
         Command::Simulate(args) => simulate::run(args),
         Command::Credit(args) => credit::run(&args, &global),
+        Command::Alerts(args) => alerts::run(&args, &global),
         Command::Health(args) => health::run(&args, &global),
     }
 }

@@ -7,6 +7,7 @@
     reason = "a test that panics has failed, which is what is meant"
 )]
 
+mod alerts;
 mod allowances;
 mod broken_streams;
 mod caching;

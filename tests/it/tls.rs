@@ -19,7 +19,7 @@ use crate::support::{
 };
 
 /// An HTTPS server that speaks what the client prefers; counts its connections.
-async fn https(directory: &Directory) -> (u16, PathBuf, Arc<AtomicUsize>) {
+pub(crate) async fn https(directory: &Directory) -> (u16, PathBuf, Arc<AtomicUsize>) {
     let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let path = directory.write("ca.pem", &signed.cert.pem());
     let key =
