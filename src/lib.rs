@@ -41,6 +41,7 @@
 //! | [`upstream`] | connections to providers |
 //! | [`models`] | what is known of models |
 //! | [`telemetry`], [`admin`] | metrics, logs; the operators' listener |
+//! | [`doctor`] | keys, organisations, addresses and connections, examined |
 //! | [`sim`] | the simulated provider |
 //! | [`cli`] | one file per command |
 
@@ -51,6 +52,7 @@ pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod dialect;
+pub mod doctor;
 pub mod error;
 pub mod json;
 pub mod models;
