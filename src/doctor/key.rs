@@ -403,4 +403,13 @@ mod tests {
         };
         assert_eq!(examine(&subject).0.len(), 1);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_key_is_in_what_is_said_of_it(key in "(sk-|sk-proj-|gsk_|\"|Bearer )?[A-Za-z0-9_*=. -]{12,80}") {
+            for vendor in [None, Some(OPENAI), Some(GROQ)] {
+                let _ = ids(&key, Some(&format!(" {key}\n")), vendor);
+            }
+        }
+    }
 }

@@ -21,7 +21,14 @@ const CHAT: &str = "/chat/completions";
 
 impl Exam<'_> {
     pub(super) async fn money(&mut self, listed: Option<&[String]>, free: &Answer) {
-        if self.options.spend {
+        if self.options.spend && self.refused {
+            let note = Finding::note(
+                Check::Spend,
+                "spend-not-made",
+                "No billed call was made, since the free one was refused.",
+            );
+            self.find([note]);
+        } else if self.options.spend {
             self.spend(listed).await;
         } else if free.status.is_success() {
             self.limits(&free.headers, false);
@@ -75,8 +82,12 @@ impl Exam<'_> {
             ),
             Some(verdict) => call::refused(Check::Spend, &asked, &answer, &verdict),
         };
+        let judged = finding.severity == Severity::Ok
+            || answer.status == http::StatusCode::TOO_MANY_REQUESTS;
         self.find([finding]);
-        self.limits(&answer.headers, true);
+        if judged {
+            self.limits(&answer.headers, true);
+        }
     }
 
     /// Free balances of vendors that show them to ordinary keys.

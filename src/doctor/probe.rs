@@ -22,7 +22,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::tls::{self, TlsFacts, TlsTrouble, Witness};
+use super::{
+    handshake::{self, Witness},
+    tls::{TlsFacts, TlsTrouble},
+};
 use crate::{triage::NetworkKind, upstream::Causes};
 
 /// No answer that is wanted here is larger.
@@ -141,18 +144,21 @@ impl Prober {
         wire.peer = stream.peer_addr().ok();
         let _ = stream.set_nodelay(true);
         if !https {
-            return self.http(ask, stream, false).await;
+            return Box::pin(self.http(ask, stream, false)).await;
         }
         let began = Instant::now();
         let witness = Witness::new(Arc::clone(&self.roots)).map_err(Trouble::Tls)?;
         let shaken = self
-            .within("the TLS handshake", tls::handshake(stream, &host, &witness))
+            .within(
+                "the TLS handshake",
+                handshake::handshake(stream, &host, &witness),
+            )
             .await?;
         let stream = shaken.map_err(Trouble::Tls)?;
-        let facts = tls::facts(&stream, &witness, began.elapsed());
+        let facts = handshake::facts(&stream, &witness, began.elapsed());
         let h2 = facts.h2;
         wire.tls = Some(facts);
-        self.http(ask, stream, h2).await
+        Box::pin(self.http(ask, stream, h2)).await
     }
 
     async fn within<T>(

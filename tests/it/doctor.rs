@@ -215,6 +215,10 @@ async fn the_key_of_the_wrong_organization_is_in_the_first_lines() {
             "{}",
             said.text
         );
+        // Nothing is spent on a key that is refused already.
+        let said = doctor(&directory, &text, &["--json", "--spend"], &[]).await;
+        assert_eq!(said.finding("spend-not-made")["severity"], "note");
+        assert!(sim.control().log().iter().all(|call| call.method == "GET"));
     })
     .await;
 }
@@ -530,31 +534,6 @@ async fn an_admin_key_shows_a_limit_that_is_reached() {
                 .iter()
                 .all(|call| !call.path.contains("organization"))
         );
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn another_vendors_key_goes_nowhere() {
-    in_time(async {
-        let seen = Upstream::saying(json(
-            401,
-            "",
-            r#"{"error":{"message":"You didn't provide an API key."}}"#,
-        ))
-        .await;
-        let directory = Directory::new("doctor-foreign");
-        let foreign = format!("gsk_{}", &KEY[8..]);
-        // The address is not the vendor's own, where it is a warning; the vendor's own is tested without a connection.
-        let said = doctor(
-            &directory,
-            &config(&seen.base_url(), ""),
-            &["--json"],
-            &[("MY_KEY", &foreign)],
-        )
-        .await;
-        assert_eq!(said.finding("key-of-another-vendor")["severity"], "warning");
-        assert!(!said.text.contains(&foreign));
     })
     .await;
 }
