@@ -45,6 +45,7 @@
 //! | [`models`] | what is known of models |
 //! | [`alerts`] | a webhook is told when circuits open and close |
 //! | [`telemetry`], [`admin`] | metrics, logs; the operators' listener |
+//! | [`doctor`] | keys, organisations, addresses and connections, examined |
 //! | [`sim`] | the simulated provider |
 //! | [`cli`] | one file per command |
 
@@ -56,6 +57,7 @@ pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod dialect;
+pub mod doctor;
 pub mod error;
 pub mod failures;
 pub mod json;

@@ -5,6 +5,7 @@ mod ask;
 pub mod check;
 pub mod config;
 pub mod credit;
+pub mod doctor;
 pub mod health;
 pub mod keys;
 pub mod serve;
@@ -42,6 +43,8 @@ enum Command {
     Serve,
     /// Check the configuration without starting anything
     Check(check::Args),
+    /// Examine keys, organisations, addresses and connections of every upstream, with one free call each
+    Doctor(doctor::Args),
     /// Show the configuration in force, its schema, or its defaults
     Config(config::Args),
     /// Make keys for apps
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
     match command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(&global),
         Command::Check(args) => check::run(&args, global.config),
+        Command::Doctor(args) => doctor::run(&args, &global),
         Command::Config(args) => config::run(&args, global.config),
         Command::Keys(args) => keys::run(&args),
         Command::Simulate(args) => simulate::run(args),

@@ -92,6 +92,8 @@ pub struct Upstream {
     /// Scheme, authority and path prefix (such as `https://api.openai.com/v1`), no trailing slash.
     pub base_url: Uri,
     pub key: UpstreamKey,
+    /// An admin key of the account, with which `weir doctor` reads limits and costs. No call carries it.
+    pub admin_key: Option<Secret>,
     /// Sent as `OpenAI-Organization`, in place of the caller's.
     pub organization: Option<HeaderValue>,
     /// Sent as `OpenAI-Project`, in place of the caller's.

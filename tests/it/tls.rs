@@ -72,6 +72,12 @@ pub(crate) async fn https(directory: &Directory) -> (u16, PathBuf, Arc<AtomicUsi
     (port, path, connections)
 }
 
+/// The port of such a server, and the certificate to trust it by.
+pub(crate) async fn https_port(directory: &Directory) -> (u16, PathBuf) {
+    let (port, authority, _) = https(directory).await;
+    (port, authority)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_provider_behind_tls_is_spoken_to_in_http2_over_one_connection() {
     in_time(async {

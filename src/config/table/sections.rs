@@ -226,6 +226,12 @@ static UPSTREAM: Section = Section {
             "Scheme, host and path prefix. Default: the preset's; required where it has none.",
         ),
         optional(
+            "admin_key",
+            Kind::Secret("\"${VARIABLE}\""),
+            "${OPENAI_ADMIN_KEY}",
+            "An admin key of the account, with which `weir doctor` reads spend limits and costs. No call carries it.",
+        ),
+        optional(
             "organization",
             Kind::Text("an organisation id"),
             "org-123",
