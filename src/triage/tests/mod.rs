@@ -1,6 +1,7 @@
 //! The judge against the corpus of real failures, and against what a stranger may do to them.
 
 mod mutations;
+mod unseen;
 mod verdicts;
 
 use std::collections::BTreeMap;
@@ -87,7 +88,11 @@ impl Row {
 }
 
 fn corpus() -> Vec<Row> {
-    CORPUS
+    rows_of(CORPUS)
+}
+
+fn rows_of(fixture: &str) -> Vec<Row> {
+    fixture
         .lines()
         .map(|line| Row {
             json: serde_json::from_str(line).unwrap(),
