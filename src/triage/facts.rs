@@ -54,10 +54,14 @@ pub(super) struct Facts {
     pub(super) finishes: Vec<String>,
     /// All messages, blanks collapsed, one per line.
     pub(super) text: String,
+    /// [`Self::text`] without what it quotes: a caller's own words, echoed by a refusal, are not the provider's.
+    pub(super) unquoted: String,
     /// An error object (or flat error) was found.
     pub(super) has_error: bool,
-    /// Waits named in fields of the body.
+    /// Waits named in fields of the body: in seconds or as points in time.
     pub(super) delays: Vec<String>,
+    /// Waits named in fields of the body, in milliseconds.
+    pub(super) delays_ms: Vec<String>,
     /// Headers of an inner answer, repeated in the body.
     pub(super) headers: Vec<(String, String)>,
     /// First message, as sent.
@@ -118,6 +122,7 @@ impl Facts {
                 facts.plain(text);
             }
         }
+        facts.unquoted = without_quotes(&facts.text);
         facts
     }
 
@@ -131,7 +136,11 @@ impl Facts {
         let mut framed = false;
         for line in text.lines() {
             let line = line.trim();
-            let data = if let Some(data) = line.strip_prefix("data:") {
+            // llama.cpp has sent its failures in a field called `error`.
+            let data = if let Some(data) = line
+                .strip_prefix("data:")
+                .or_else(|| line.strip_prefix("error:"))
+            {
                 framed = true;
                 data.trim_start()
             } else if line.starts_with("event:") || line.starts_with("id:") || line.starts_with(':')
@@ -299,6 +308,7 @@ impl Facts {
                         .take(ENTRIES)
                         .for_each(|item| self.error(item, depth - 1));
                 }
+                Some(below @ Value::Object(_)) => self.error(below, depth - 1),
                 _ => {}
             }
         }
@@ -315,9 +325,16 @@ impl Facts {
             "limit_source",
             "quotaId",
             "quotaMetric",
+            "quota_limit",
+            "quota_metric",
         ] {
             if let Some(Value::String(word)) = map.get(key) {
                 self.codes.push(word.to_lowercase());
+            }
+        }
+        for key in ["quotaValue", "quota_limit_value"] {
+            if map.get(key).and_then(as_word).as_deref() == Some("0") {
+                self.codes.push("limit=0".to_owned());
             }
         }
         for key in ["type", "status"] {
@@ -327,21 +344,27 @@ impl Facts {
                 _ => {}
             }
         }
-        for key in ["retryDelay", "retry_after_seconds", "retry_after"] {
-            if let Some(delay) = map.get(key).and_then(as_word) {
-                self.delays.push(delay);
-            }
-        }
+        self.waits(map);
         if let Some(Value::Object(headers)) = map.get("headers") {
             let texts = headers
                 .iter()
                 .filter_map(|(name, value)| Some((name.to_lowercase(), as_word(value)?)));
             self.headers.extend(texts.take(ENTRIES));
         }
-        if let Some(Value::String(raw)) = map.get("raw") {
-            self.say_or_unpack(raw, depth);
+        match map.get("raw") {
+            Some(Value::String(raw)) => self.say_or_unpack(raw, depth),
+            Some(raw @ Value::Object(_)) => self.walk(raw, depth - 1),
+            _ => {}
         }
-        for key in ["error", "innererror", "details", "metadata", "violations"] {
+        for key in [
+            "error",
+            "innererror",
+            "inner_error",
+            "innerError",
+            "details",
+            "metadata",
+            "violations",
+        ] {
             match map.get(key) {
                 Some(below @ Value::Object(_)) => self.error(below, depth - 1),
                 Some(Value::Array(list)) => {
@@ -351,6 +374,25 @@ impl Facts {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// How long to wait, or until when.
+    fn waits(&mut self, map: &Map<String, Value>) {
+        for key in [
+            "retryDelay",
+            "retry_delay",
+            "retry_after_seconds",
+            "retry_after",
+            "retryAfter",
+            "resets_in_seconds",
+            "resets_at",
+            "reset_at",
+        ] {
+            self.delays.extend(map.get(key).and_then(as_word));
+        }
+        for key in ["retry_after_ms", "retryAfterMs"] {
+            self.delays_ms.extend(map.get(key).and_then(as_word));
         }
     }
 
@@ -400,6 +442,44 @@ impl Facts {
             self.status = self.status.or(u16::try_from(status).ok());
         }
     }
+}
+
+/// Longest quoted passage that is taken for one; two apostrophes further apart are not a pair.
+const QUOTED: usize = 4096;
+
+/// The text without its quoted passages. A quote opens after a blank or a bracket and closes before one (or before
+/// punctuation), so that the apostrophe of `didn't` is none.
+fn without_quotes(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut before = ' ';
+    while let Some(first) = rest.chars().next() {
+        let after = &rest[first.len_utf8()..];
+        let closing = match first {
+            '\'' | '"' | '`' => Some(first),
+            '\u{201c}' => Some('\u{201d}'),
+            '\u{2018}' => Some('\u{2019}'),
+            _ => None,
+        };
+        let opens = !before.is_alphanumeric();
+        let end = closing
+            .filter(|_| opens)
+            .and_then(|closing| end_of_quote(after, closing));
+        kept.push(if end.is_some() { ' ' } else { first });
+        rest = end.map_or(after, |end| &after[end..]);
+        before = first;
+    }
+    kept
+}
+
+/// Where the quoted passage at the text's start is over, its closing mark included.
+fn end_of_quote(text: &str, closing: char) -> Option<usize> {
+    cut(text, QUOTED)
+        .match_indices(closing)
+        .map(|(at, mark)| at + mark.len())
+        .find(|&end| {
+            !text[end..].starts_with(|next: char| next.is_alphanumeric() || next == closing)
+        })
 }
 
 /// The title of an HTML page.

@@ -130,6 +130,12 @@ impl Told {
             header("x-ratelimit-timeremaining").and_then(|value| wait::header(value, now)),
         ];
         waits.extend(facts.delays.iter().map(|delay| wait::header(delay, now)));
+        waits.extend(
+            facts
+                .delays_ms
+                .iter()
+                .map(|delay| wait::milliseconds(delay)),
+        );
         // Some servers answer only with the reset of an inner answer's counter, in the body.
         let inner_reset = facts
             .headers

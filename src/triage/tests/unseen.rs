@@ -36,7 +36,10 @@ fn unseen_failures_are_judged_as_labelled() {
         let is = compared(&row, &verdict);
         let tally = tally.entry(row.text("provider").to_owned()).or_default();
         let right = [true, !is.class, !is.scope, !is.waiting, !is.others];
-        tally.iter_mut().zip(right).for_each(|(n, is)| *n += usize::from(is));
+        tally
+            .iter_mut()
+            .zip(right)
+            .for_each(|(n, is)| *n += usize::from(is));
         if right.contains(&false) {
             wrong += 1;
             println!(
@@ -57,14 +60,19 @@ fn unseen_failures_are_judged_as_labelled() {
         }
         if is.class {
             let of = (row.text("class").to_owned(), verdict.class.as_str());
-            confusion.entry(of).or_default().push(row.text("id").to_owned());
+            confusion
+                .entry(of)
+                .or_default()
+                .push(row.text("id").to_owned());
         }
     }
     for ((want, got), ids) in &confusion {
         println!("{want} taken for {got}: {}", ids.join(" "));
     }
     for (provider, [rows, class, scope, waiting, others]) in &tally {
-        println!("{provider:16} rows {rows:3}  class {class:3}  scope {scope:3}  waiting {waiting:3}  retry and fallback {others:3}");
+        println!(
+            "{provider:16} rows {rows:3}  class {class:3}  scope {scope:3}  waiting {waiting:3}  retry and fallback {others:3}"
+        );
     }
     assert_eq!(wrong, 0, "rows judged otherwise than labelled");
 }
