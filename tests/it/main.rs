@@ -13,6 +13,7 @@ mod caching;
 mod edges;
 mod fidelity;
 mod hangup;
+mod in_band;
 mod ingress;
 mod keys;
 mod money;

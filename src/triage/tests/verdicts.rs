@@ -670,3 +670,37 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn advice_about_money_names_what_to_look_at_and_other_advice_does_not() {
+    let checks = [
+        "payment record",
+        "balance",
+        "organization and project",
+        "auto recharge",
+        "usage limit",
+    ];
+    let mut money = 0;
+    for row in corpus() {
+        let verdict = row.judged(&row.body(), &row.headers());
+        let advice = &verdict.advice;
+        let id = row.text("id");
+        assert!(
+            advice.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
+            "{id}"
+        );
+        assert!(
+            advice.ends_with('.') && advice.len() < 320,
+            "{id}: {advice}"
+        );
+        let named = checks.iter().all(|check| advice.contains(check));
+        let billing = verdict.class.is_billing() && verdict.class != Class::AccountDeactivated;
+        assert_eq!(
+            named,
+            billing && !matches!(verdict.scope, Scope::Request | Scope::Model),
+            "{id}: {advice}"
+        );
+        money += usize::from(named);
+    }
+    assert!(money > 20, "{money}");
+}
