@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use regex::Regex;
 use serde_json::{Map, Value};
 
+use super::quoted::without_quotes;
 use super::{Evidence, Transport, looks_like_html};
 
 /// Bytes of the body that are read.
@@ -82,7 +83,7 @@ fn as_word(value: &Value) -> Option<String> {
 }
 
 /// `s` cut to at most `most` bytes, at a character's edge.
-fn cut(s: &str, most: usize) -> &str {
+pub(super) fn cut(s: &str, most: usize) -> &str {
     let mut end = s.len().min(most);
     while !s.is_char_boundary(end) {
         end -= 1;
@@ -442,44 +443,6 @@ impl Facts {
             self.status = self.status.or(u16::try_from(status).ok());
         }
     }
-}
-
-/// Longest quoted passage that is taken for one; two apostrophes further apart are not a pair.
-const QUOTED: usize = 4096;
-
-/// The text without its quoted passages. A quote opens after a blank or a bracket and closes before one (or before
-/// punctuation), so that the apostrophe of `didn't` is none.
-fn without_quotes(text: &str) -> String {
-    let mut kept = String::with_capacity(text.len());
-    let mut rest = text;
-    let mut before = ' ';
-    while let Some(first) = rest.chars().next() {
-        let after = &rest[first.len_utf8()..];
-        let closing = match first {
-            '\'' | '"' | '`' => Some(first),
-            '\u{201c}' => Some('\u{201d}'),
-            '\u{2018}' => Some('\u{2019}'),
-            _ => None,
-        };
-        let opens = !before.is_alphanumeric();
-        let end = closing
-            .filter(|_| opens)
-            .and_then(|closing| end_of_quote(after, closing));
-        kept.push(if end.is_some() { ' ' } else { first });
-        rest = end.map_or(after, |end| &after[end..]);
-        before = first;
-    }
-    kept
-}
-
-/// Where the quoted passage at the text's start is over, its closing mark included.
-fn end_of_quote(text: &str, closing: char) -> Option<usize> {
-    cut(text, QUOTED)
-        .match_indices(closing)
-        .map(|(at, mark)| at + mark.len())
-        .find(|&end| {
-            !text[end..].starts_with(|next: char| next.is_alphanumeric() || next == closing)
-        })
 }
 
 /// The title of an HTML page.

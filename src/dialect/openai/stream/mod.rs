@@ -233,7 +233,7 @@ impl Machine {
             Ok(())
         })?;
         cursor.end()?;
-        let flat = (flat && !chunk).then(|| 0..data.len());
+        let flat = (flat && !chunk).then_some(0..data.len());
         Ok(match error.or(choice_error).or(flat) {
             Some(range) => Meaning::Error(range),
             None if progress => Meaning::Semantic,
