@@ -15,6 +15,7 @@ mod doctor;
 mod edges;
 mod fidelity;
 mod hangup;
+mod in_band;
 mod ingress;
 mod keys;
 mod money;

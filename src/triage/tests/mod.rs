@@ -2,6 +2,7 @@
 
 mod documented;
 mod mutations;
+mod unseen;
 mod verdicts;
 
 use std::collections::BTreeMap;
@@ -88,7 +89,11 @@ impl Row {
 }
 
 fn corpus() -> Vec<Row> {
-    CORPUS
+    rows_of(CORPUS)
+}
+
+fn rows_of(fixture: &str) -> Vec<Row> {
+    fixture
         .lines()
         .map(|line| Row {
             json: serde_json::from_str(line).unwrap(),
