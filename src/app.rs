@@ -119,13 +119,16 @@ impl State {
                     .with_label_values(&[&*target.upstream.name])
                     .observe(time.as_secs_f64());
             }));
-        let circuits = breaker::Circuits::new(config.breaker.clone())
-            .with_hook(telemetry::breaker_hook(&metrics));
+        let circuits = Arc::new(
+            breaker::Circuits::new(config.breaker.clone())
+                .with_hook(telemetry::breaker_hook(&metrics)),
+        );
+        telemetry::watch_breaker(&metrics, &circuits);
         Ok(Self {
             recorder: Arc::new(Recorder::new(Arc::clone(&metrics), log)),
             metrics,
             gate: Arc::default(),
-            circuits: Arc::new(circuits),
+            circuits,
             limits: Arc::new(limits),
             targets: Arc::default(),
             cache: std::sync::Mutex::default(),

@@ -19,7 +19,7 @@ use super::{
     CircuitOpen, CircuitStatus, Hook, Transition,
     circuit::{Outcome, State, Ticket},
     effect::{Opens, Reach},
-    entry::{Entry, News},
+    entry::{Asking, Entry, News},
     members::{Base, Holder, Members},
     permit::Permit,
 };
@@ -95,12 +95,18 @@ impl Circuits {
     pub fn admit(self: &Arc<Self>, attempt: &Attempt) -> Result<Permit, CircuitOpen> {
         let now = Instant::now();
         let (target, caller) = (&attempt.target, attempt.call.credential.fingerprint);
+        let asking = Asking {
+            target,
+            patience: attempt
+                .last
+                .then(|| attempt.max_wait.min(attempt.call.deadline.left(now))),
+        };
         let mut changes = Vec::new();
         let admitted = if self.gate_count.load(Ordering::Acquire) == 0 {
-            self.admit_target(now, target, &mut changes)
+            self.admit_target(now, asking, &mut changes)
                 .map(|ticket| (ticket, Vec::new()))
         } else {
-            self.admit_gated(now, target, caller, &mut changes)
+            self.admit_gated(now, asking, caller, &mut changes)
         };
         self.announce(changes);
         let (ticket, gates) = admitted?;
@@ -348,27 +354,27 @@ impl Circuits {
     fn admit_gated(
         &self,
         now: Instant,
-        target: &Arc<Target>,
+        asking: Asking<'_>,
         caller: Fingerprint,
         changes: &mut Vec<Transition>,
     ) -> Result<(Ticket, GateTickets), CircuitOpen> {
-        let keys = self.gate_keys(target, caller);
+        let keys = self.gate_keys(asking.target, caller);
         let mut gates = lock(&self.gates);
         for key in &keys {
             if let Some(gate) = gates.get_mut(key)
-                && gate.circuit.peek(now).is_err()
+                && !gate.is_open_to(now, asking)
             {
                 // Asked in earnest, for a recovering gate counts those that it refuses.
-                gate.admit(now, target).0?;
+                gate.admit(now, asking).0?;
             }
         }
-        let ticket = self.admit_target(now, target, changes)?;
+        let ticket = self.admit_target(now, asking, changes)?;
         let mut tickets = Vec::new();
         for key in keys {
             let Some(gate) = gates.get_mut(&key) else {
                 continue;
             };
-            let (admitted, change) = gate.admit(now, target);
+            let (admitted, change) = gate.admit(now, asking);
             changes.extend(change);
             // It was asked under the same lock: it admits.
             tickets.extend(admitted.ok().map(|ticket| (key, ticket)));
@@ -382,9 +388,10 @@ impl Circuits {
     fn admit_target(
         &self,
         now: Instant,
-        target: &Arc<Target>,
+        asking: Asking<'_>,
         changes: &mut Vec<Transition>,
     ) -> Result<Ticket, CircuitOpen> {
+        let target = asking.target;
         let mut shard = lock(self.shard(target.id));
         if shard.len() >= SHARD_MAX && !shard.contains_key(&target.id) {
             changes.extend(evict(&mut shard));
@@ -395,7 +402,7 @@ impl Circuits {
                 entry.insert(Entry::new(now, &self.rules(), Scope::Model, None))
             }
         };
-        let (admitted, change) = entry.admit(now, target);
+        let (admitted, change) = entry.admit(now, asking);
         changes.extend(change);
         admitted
     }

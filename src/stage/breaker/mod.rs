@@ -59,6 +59,8 @@ pub struct CircuitOpen {
     pub class: Class,
     /// Time to the next probe.
     pub retry_after: Duration,
+    /// It recovers, or a probe is under way: who can wait may ask again after about this time.
+    pub hold: Option<Duration>,
     /// The failure that opened it, to be handed to callers when no target is left.
     pub last: Option<Arc<Failure>>,
 }

@@ -238,15 +238,56 @@ async fn topping_up_probes_now_and_only_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn credit_that_is_back_is_back_for_every_call() {
+async fn credit_that_is_back_is_back_by_degrees_for_calls_that_can_wait_and_at_once_for_others() {
     let mut bench = Bench::new(Act::Fail(429, QUOTA, "acme"));
     let gpt = target(0, "gpt-4o", &own("openai", "k"));
     let _ = bench.ask(&gpt, 1).await;
     bench.provider.now_does(Act::Answer);
     assert_eq!(bench.circuits.probe_now(None), 1);
-    for n in 0..50 {
-        assert!(!bench.refuses(&gpt, 1).await, "call {n} after the top-up");
+    assert!(bench.ask(&gpt, 1).await.is_ok(), "the probe");
+    let mut passed = 0;
+    for _ in 0..50 {
+        match bench.ask(&gpt, 1).await {
+            Ok(_) => passed += 1,
+            Err(Error::CircuitOpen(open)) => {
+                let turn = open.hold.expect("it is worth waiting for");
+                assert!(turn <= Duration::from_secs(1));
+            }
+            Err(other) => panic!("{other}"),
+        }
     }
+    assert!((3..=8).contains(&passed), "{passed} in the first step");
+    for n in 0..20 {
+        let mut hurried = attempt(&gpt, 1, 0);
+        hurried.last = true;
+        hurried.max_wait = Duration::from_millis(500);
+        let answer = bench.breaker.ready().await.unwrap().call(hurried).await;
+        assert!(answer.is_ok(), "call {n} has no time and nowhere else to go");
+    }
+    let story = &bench.circuits.snapshot(Instant::now())[0];
+    assert!(story.refused >= 42, "{}", story.refused);
+    assert!(story.since.ends_with('Z') && story.rule.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_circuit_is_not_waited_for_and_a_young_probe_is() {
+    let mut bench = Bench::new(DOWN);
+    let gpt = target(0, "gpt-4o", &own("openai", "k"));
+    for _ in 0..5 {
+        let _ = bench.ask(&gpt, 1).await;
+    }
+    let hold = async |bench: &mut Bench| match bench.ask(&gpt, 1).await {
+        Err(Error::CircuitOpen(open)) => open.hold,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(hold(&mut bench).await, None);
+    advance(Duration::from_secs(6)).await;
+    let probe = bench.circuits.admit(&attempt(&gpt, 1, 0)).unwrap();
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(hold(&mut bench).await, Some(Duration::from_millis(250)));
+    advance(Duration::from_secs(4)).await;
+    assert_eq!(hold(&mut bench).await, None, "it hangs");
+    drop(probe);
 }
 
 #[tokio::test(start_paused = true)]
