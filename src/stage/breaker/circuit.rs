@@ -164,6 +164,11 @@ impl Circuit {
         }
     }
 
+    /// Its epochs are counted from here.
+    pub(super) fn begin_at_epoch(&mut self, epoch: u32) {
+        self.epoch = epoch;
+    }
+
     /// The state at `now`.
     pub(super) fn state(&self) -> State {
         match &self.phase {
@@ -244,9 +249,7 @@ impl Circuit {
     /// for its turn waits up to twice the time to it, spread.
     pub(super) fn spares(&self, now: Instant, patience: Duration) -> bool {
         match &self.phase {
-            Phase::Recovering(ramp) if self.pace.human => {
-                ramp.turn(now) * 2 >= patience
-            }
+            Phase::Recovering(ramp) if self.pace.human => ramp.turn(now) * 2 >= patience,
             _ => false,
         }
     }

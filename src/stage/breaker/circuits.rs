@@ -8,7 +8,7 @@ use std::{
     collections::{HashMap, hash_map},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
 };
 
@@ -56,6 +56,8 @@ pub struct Circuits {
     gates: Mutex<HashMap<GateKey, Entry>>,
     /// How many gates there are: none is asked for while it is 0.
     gate_count: AtomicUsize,
+    /// How many gates there were.
+    births: AtomicU32,
     members: Members,
     hook: Option<Hook>,
 }
@@ -70,6 +72,7 @@ impl Circuits {
             targets: std::array::from_fn(|_| Mutex::default()),
             gates: Mutex::default(),
             gate_count: AtomicUsize::new(0),
+            births: AtomicU32::new(0),
             members: Members::default(),
             hook: None,
         }
@@ -189,6 +192,13 @@ impl Circuits {
         self.targets.iter().map(|shard| lock(shard).len()).sum()
     }
 
+    /// Whether nothing is or was wrong anywhere.
+    #[cfg(test)]
+    pub(super) fn is_spotless(&self) -> bool {
+        let of_targets = |shard: &Shard| lock(shard).values().all(|e| e.circuit.is_spotless());
+        lock(&self.gates).is_empty() && self.targets.iter().all(of_targets)
+    }
+
     pub(super) fn rules(&self) -> arc_swap::Guard<Arc<config::Breaker>> {
         self.rules.load()
     }
@@ -257,16 +267,19 @@ impl Circuits {
         held: &GateTickets,
     ) {
         let (key, scope, name) = self.gate_for(news.target, caller, opens.reach);
-        if held.iter().any(|(passed, _)| *passed == key) {
-            return;
-        }
         let rules = self.rules();
         let mut gates = lock(&self.gates);
+        // One that it had passed and that is there no more has recovered since: this is news.
+        if held.iter().any(|(passed, _)| *passed == key) && gates.contains_key(&key) {
+            return;
+        }
         let full = gates.len() >= GATES_MAX && !gates.contains_key(&key);
         let forgotten = if full { evict(&mut gates) } else { None };
-        let gate = gates
-            .entry(key)
-            .or_insert_with(|| Entry::new(now, &rules, scope, Some(name)));
+        let gate = gates.entry(key).or_insert_with(|| {
+            // Tickets of an earlier gate of this name are none of this one's.
+            let number = self.births.fetch_add(1, Ordering::Relaxed);
+            Entry::new(now, &rules, scope, Some(name)).numbered(number)
+        });
         let change = gate.hear_of(now, began, (opens.pace, opens.told), news);
         self.sweep(&mut gates);
         drop(gates);

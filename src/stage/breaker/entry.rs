@@ -81,6 +81,12 @@ impl Entry {
         }
     }
 
+    /// Tells its tickets from those of another circuit of the same name, before and after it.
+    pub(super) fn numbered(mut self, number: u32) -> Self {
+        self.circuit.begin_at_epoch(number << 16);
+        self
+    }
+
     /// Whether an attempt would be let through; takes nothing. See [`Asking::patience`].
     pub(super) fn is_open_to(&self, now: Instant, asking: Asking<'_>) -> bool {
         self.circuit.peek(now).is_ok() || self.spares(now, asking)

@@ -1,6 +1,8 @@
 //! The layer over a scripted provider, clock paused.
 
+mod model;
 pub(in crate::stage) mod support;
+mod verdicts;
 
 use std::{
     sync::{Arc, Mutex},
@@ -262,7 +264,10 @@ async fn credit_that_is_back_is_back_by_degrees_for_calls_that_can_wait_and_at_o
         hurried.last = true;
         hurried.max_wait = Duration::from_millis(500);
         let answer = bench.breaker.ready().await.unwrap().call(hurried).await;
-        assert!(answer.is_ok(), "call {n} has no time and nowhere else to go");
+        assert!(
+            answer.is_ok(),
+            "call {n} has no time and nowhere else to go"
+        );
     }
     let story = &bench.circuits.snapshot(Instant::now())[0];
     assert!(story.refused >= 42, "{}", story.refused);
