@@ -89,7 +89,10 @@ impl Open {
         }
         // Made anew, so that two scrapes at once do not empty each other's.
         let fresh = GaugeVec::new(
-            Opts::new(gauge.desc()[0].fq_name.clone(), gauge.desc()[0].help.clone()),
+            Opts::new(
+                gauge.desc()[0].fq_name.clone(),
+                gauge.desc()[0].help.clone(),
+            ),
             LABELS,
         )
         .expect("it has been made before");

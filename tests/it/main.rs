@@ -10,6 +10,7 @@
 mod allowances;
 mod broken_streams;
 mod caching;
+mod circuits;
 mod edges;
 mod fidelity;
 mod hangup;

@@ -286,10 +286,8 @@ impl Loop<'_> {
     fn held(&mut self) -> Option<(usize, Duration)> {
         let (index, turn) = self.hold.take()?;
         let pause = turn.mul_f64(1.0 + fastrand::f64());
-        let fits =
-            pause <= self.wait_left() && pause < self.call().deadline.left(Instant::now());
-        let attempts_left =
-            self.call().meter.attempts() < self.shared.params.max_attempts.get();
+        let fits = pause <= self.wait_left() && pause < self.call().deadline.left(Instant::now());
+        let attempts_left = self.call().meter.attempts() < self.shared.params.max_attempts.get();
         (fits && attempts_left).then_some((index, pause))
     }
 
