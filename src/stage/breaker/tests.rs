@@ -391,6 +391,41 @@ async fn a_cancelled_probe_is_not_lost_and_a_refused_one_costs_no_interval() {
     );
 }
 
+/// A gate that recovers while a call that it let through is still under way; gone when it returns.
+async fn a_gate_has_recovered_under(bench: &mut Bench, gpt: &Arc<Target>) -> super::Permit {
+    let _ = bench.ask(gpt, 1).await;
+    bench.provider.now_does(Act::Answer);
+    bench.circuits.probe_now(None);
+    assert!(bench.ask(gpt, 1).await.is_ok(), "the probe");
+    let long = bench.circuits.admit(&attempt(gpt, 1, 0)).unwrap();
+    advance(Duration::from_secs(5)).await;
+    assert!(bench.circuits.snapshot(Instant::now()).is_empty());
+    long
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_success_from_before_an_empty_account_does_not_open_its_gate() {
+    let mut bench = Bench::new(Act::Fail(429, QUOTA, "acme"));
+    let gpt = target(0, "gpt-4o", &own("openai", "k"));
+    let long = a_gate_has_recovered_under(&mut bench, &gpt).await;
+    bench.provider.now_does(Act::Fail(429, QUOTA, "acme"));
+    let _ = bench.ask(&gpt, 1).await;
+    long.answered(&mut support::answer());
+    assert!(
+        bench.refuses(&gpt, 1).await,
+        "it told of the account as it was before"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_is_empty_again_is_heard_of_from_a_call_that_had_passed_its_gate() {
+    let mut bench = Bench::new(Act::Fail(429, QUOTA, "acme"));
+    let gpt = target(0, "gpt-4o", &own("openai", "k"));
+    let long = a_gate_has_recovered_under(&mut bench, &gpt).await;
+    long.failed(&support::failure(&gpt, 429, QUOTA, "acme"));
+    assert!(bench.refuses(&gpt, 1).await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn circuits_are_bounded() {
     let mut bench = Bench::new(Act::Answer);
