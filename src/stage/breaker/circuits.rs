@@ -18,14 +18,15 @@ use tokio::time::Instant;
 use super::{
     CircuitOpen, CircuitStatus, Hook, Transition,
     circuit::{Outcome, State, Ticket},
-    effect::{Opens, Reach},
+    effect::Opens,
     entry::{Asking, Entry, News},
-    members::{Base, Holder, Members},
+    gates::GateKey,
+    members::Members,
     permit::Permit,
 };
 use crate::{
     call::{Attempt, Call, Fingerprint, Target, TargetId},
-    config::{self, UpstreamKey},
+    config,
     triage::Scope,
 };
 
@@ -34,15 +35,6 @@ const SHARDS: usize = 16;
 const SHARD_MAX: usize = 625;
 /// Gates. Beyond it the longest unused one is forgotten: one call then finds out again.
 const GATES_MAX: usize = 4096;
-
-/// What a gate closes off.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum GateKey {
-    KeyAtTarget(TargetId, Holder),
-    Key(Base, Holder),
-    Project(Base, Arc<str>),
-    Organization(Base, Arc<str>),
-}
 
 /// Gates that an attempt has passed.
 pub(super) type GateTickets = Vec<(GateKey, Ticket)>;
@@ -127,7 +119,7 @@ impl Circuits {
     pub fn is_available(&self, target: &Target, call: &Call) -> bool {
         let now = Instant::now();
         if self.gate_count.load(Ordering::Acquire) != 0 {
-            let keys = self.gate_keys(target, call.credential.fingerprint);
+            let keys = self.members.gate_keys(target, call.credential.fingerprint);
             let gates = lock(&self.gates);
             if keys
                 .iter()
@@ -266,7 +258,7 @@ impl Circuits {
         news: News<'_>,
         held: &GateTickets,
     ) {
-        let (key, scope, name) = self.gate_for(news.target, caller, opens.reach);
+        let (key, scope, name) = self.members.gate_for(news.target, caller, opens.reach);
         let rules = self.rules();
         let mut gates = lock(&self.gates);
         // One that it had passed and that is there no more has recovered since: this is news.
@@ -286,83 +278,6 @@ impl Circuits {
         self.announce(forgotten.into_iter().chain(change));
     }
 
-    /// The gate that a failure opens. What is not known to belong to a project or an organisation is closed by itself.
-    fn gate_for(
-        &self,
-        target: &Target,
-        caller: Fingerprint,
-        reach: Reach,
-    ) -> (GateKey, Scope, Arc<str>) {
-        let upstream = &*target.upstream;
-        let (base, holder) = (
-            self.members.base(upstream),
-            self.members.holder(upstream, caller),
-        );
-        let mut member = self.members.of(base, holder);
-        // What an answer named is what is billed; until one has, the configuration's word is taken.
-        member.organization = member
-            .organization
-            .or_else(|| word(upstream.organization.as_ref()));
-        member.project = member.project.or_else(|| word(upstream.project.as_ref()));
-        let key = || {
-            let name = if upstream.key == UpstreamKey::Passthrough {
-                format!("caller's key {caller}")
-            } else {
-                "own key".into()
-            };
-            (GateKey::Key(base, holder), Scope::Key, Arc::from(name))
-        };
-        match (reach, member.project, member.organization) {
-            (Reach::KeyAtTarget, ..) => (
-                GateKey::KeyAtTarget(target.id, holder),
-                Scope::Model,
-                Arc::clone(&target.label),
-            ),
-            (Reach::Project, Some(project), _) => (
-                GateKey::Project(base, Arc::clone(&project)),
-                Scope::Project,
-                project,
-            ),
-            (Reach::Organization, _, Some(organization)) => (
-                GateKey::Organization(base, Arc::clone(&organization)),
-                Scope::Organization,
-                organization,
-            ),
-            (Reach::Key | Reach::Project | Reach::Organization, ..) => key(),
-        }
-    }
-
-    /// Every gate that could stand before an attempt.
-    fn gate_keys(&self, target: &Target, caller: Fingerprint) -> Vec<GateKey> {
-        let upstream = &*target.upstream;
-        let (base, holder) = (
-            self.members.base(upstream),
-            self.members.holder(upstream, caller),
-        );
-        let member = self.members.of(base, holder);
-        let mut keys = Vec::with_capacity(4);
-        // Another key's failure may stand under either name.
-        let organizations = [member.organization, word(upstream.organization.as_ref())];
-        keys.extend(
-            organizations
-                .into_iter()
-                .flatten()
-                .map(|name| GateKey::Organization(base, name)),
-        );
-        let projects = [member.project, word(upstream.project.as_ref())];
-        keys.extend(
-            projects
-                .into_iter()
-                .flatten()
-                .map(|name| GateKey::Project(base, name)),
-        );
-        // The same name twice would ask its gate for two probes.
-        keys.dedup();
-        keys.push(GateKey::Key(base, holder));
-        keys.push(GateKey::KeyAtTarget(target.id, holder));
-        keys
-    }
-
     /// All or nothing: no probe is taken from one circuit when another refuses.
     fn admit_gated(
         &self,
@@ -371,7 +286,7 @@ impl Circuits {
         caller: Fingerprint,
         changes: &mut Vec<Transition>,
     ) -> Result<(Ticket, GateTickets), CircuitOpen> {
-        let keys = self.gate_keys(asking.target, caller);
+        let keys = self.members.gate_keys(asking.target, caller);
         let mut gates = lock(&self.gates);
         for key in &keys {
             if let Some(gate) = gates.get_mut(key)
@@ -449,11 +364,6 @@ impl std::fmt::Debug for Circuits {
             .field("rules", &self.rules())
             .finish_non_exhaustive()
     }
-}
-
-/// A configured organisation or project.
-fn word(value: Option<&http::HeaderValue>) -> Option<Arc<str>> {
-    value.and_then(|value| value.to_str().ok()).map(Arc::from)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,6 +1,7 @@
 //! The layer over a scripted provider, clock paused.
 
 mod model;
+mod reference;
 pub(in crate::stage) mod support;
 mod verdicts;
 

@@ -157,9 +157,7 @@ where
         match state.after(index, repeats, &error) {
             Decision::Again(pause) => {
                 // Should a limit of ours refuse the repeat, the provider's own word is the better one.
-                state.keep(error);
-                tokio::time::sleep(pause).await;
-                plan.call.meter.wait(pause);
+                state.wait(error, pause).await;
                 repeats += 1;
                 continue;
             }
@@ -169,9 +167,7 @@ where
                 if at.is_none()
                     && let Some((target, pause)) = state.held()
                 {
-                    state.keep(error);
-                    tokio::time::sleep(pause).await;
-                    plan.call.meter.wait(pause);
+                    state.wait(error, pause).await;
                     (at, repeats) = (Some(target), 0);
                     continue;
                 }
@@ -269,6 +265,12 @@ impl Loop<'_> {
     fn may_repeat(&self, index: usize) -> bool {
         let fruitless = &self.plan.targets()[index].fruitless;
         fruitless.repeat(self.shared.params.budget) && self.shared.budget.withdraw()
+    }
+
+    async fn wait(&mut self, error: Error, pause: Duration) {
+        self.keep(error);
+        tokio::time::sleep(pause).await;
+        self.call().meter.wait(pause);
     }
 
     /// Remembers the target that a call may wait for.
