@@ -36,8 +36,9 @@ struct Running {
     hold: Hold,
 }
 
+#[expect(clippy::large_enum_variant, reason = "few, and for a moment")]
 enum Hold {
-    Permit(Box<Permit>),
+    Permit(Permit),
     Stream(
         #[expect(dead_code, reason = "its drop ends it")] Reply,
         Arc<Facts>,
@@ -159,7 +160,7 @@ impl World {
             target_epoch: self.references[at].epoch,
             gate_epoch: gated.then_some(self.references[GATE].epoch),
             probes: target_probes,
-            hold: Hold::Permit(Box::new(permit)),
+            hold: Hold::Permit(permit),
         });
         Ok(())
     }
