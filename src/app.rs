@@ -139,6 +139,7 @@ impl State {
         });
         let circuits = Arc::new(breaker::Circuits::new(config.breaker.clone()).with_hook(hook));
         alerts.follow(&circuits);
+        telemetry::watch_breaker(&metrics, &circuits);
         let (failures, outages) = (Arc::<Failures>::default(), Arc::<Outages>::default());
         Ok(Self {
             recorder: Arc::new(Recorder::new(

@@ -144,6 +144,8 @@ pub struct Target {
     pub named: [Option<HeaderValue>; 2],
     /// `attempts_total{class="ok"}`, found on first use.
     pub(crate) answered: std::sync::OnceLock<prometheus::IntCounter>,
+    /// Repeats since its last success.
+    pub(crate) fruitless: crate::stage::retry::Fruitless,
 }
 
 /// Dense number of a target, for the life of the process.
@@ -235,6 +237,7 @@ impl Target {
             label,
             named,
             answered: std::sync::OnceLock::new(),
+            fruitless: crate::stage::retry::Fruitless::default(),
         }
     }
 }

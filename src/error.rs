@@ -165,7 +165,7 @@ impl Error {
                         .wait
                         .is_some_and(|wait| wait <= LONGEST_INVITATION)
             }
-            Self::Retry(e) => e.last.wants_caller_back(),
+            Self::Retry(e) => e.may_return && e.last.wants_caller_back(),
             // One silent attempt has used up the caller's own short time-out. Without weir its SDK would now try again;
             // weir has not done it for it.
             Self::Deadline(e) => e.attempts <= 1,

@@ -5,7 +5,7 @@
 
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Registry, TextEncoder, core::Collector,
 };
 
 use crate::{call::Target, config::Limit, dialect::openai::Usage};
@@ -124,7 +124,7 @@ impl Metrics {
             limit_capacity: register!(r, gauge("weir_limit_capacity", "The limit in force.", &["upstream", "model", "kind"])),
             cache_requests: register!(r, counter("weir_cache_requests_total", "Calls by what the cache did.", &["result"])),
             cache_bytes: register!(r, IntGauge::new("weir_cache_bytes", "Bytes held by the cache.")),
-            breaker_state: register!(r, gauge("weir_breaker_state", "Circuits that are open or half-open; 0: all closed.", &["upstream", "scope"])),
+            breaker_state: register!(r, gauge("weir_breaker_state", "Circuits that are not closed; 0: all are.", &["upstream", "scope"])),
             streams_truncated: register!(r, counter("weir_streams_truncated_total", "Streams that broke after their first content.", &["upstream", "class"])),
             tokens: register!(r, counter("weir_tokens_total", "Tokens used, as told by the provider, else estimated.", &["kind", "upstream", "model"])),
             inflight: register!(r, IntGauge::new("weir_inflight", "Calls in flight.")),
@@ -137,6 +137,16 @@ impl Metrics {
             otel_duration: register!(r, histogram("gen_ai_client_operation_duration_seconds", "Duration of one call (OpenTelemetry).", OTEL_SECONDS, &["gen_ai_operation_name", "gen_ai_request_model", "gen_ai_provider_name"])),
             registry: r,
         }
+    }
+
+    /// What is read at each scrape, beside what is counted here.
+    ///
+    /// # Panics
+    /// When one of its names is taken.
+    pub(super) fn add(&self, collector: Box<dyn Collector>) {
+        self.registry
+            .register(collector)
+            .expect("every name is registered once");
     }
 
     /// The exposition text.

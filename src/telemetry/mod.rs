@@ -7,7 +7,7 @@ mod metrics;
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 pub use self::{
-    breaker::hook as breaker_hook,
+    breaker::{hook as breaker_hook, watch as watch_breaker},
     metrics::{Metrics, OperationHandles},
 };
 

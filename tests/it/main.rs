@@ -11,6 +11,7 @@ mod alerts;
 mod allowances;
 mod broken_streams;
 mod caching;
+mod circuits;
 mod doctor;
 mod edges;
 mod fidelity;

@@ -1,8 +1,10 @@
 //! Out of credit is known at the first failure; a caller's own mistake is nobody's outage.
 
-use weir::sim::Fault;
+use std::time::Duration;
 
-use crate::support::{Weir, chat, in_time, named, post, sim};
+use weir::sim::{Fault, Kind};
+
+use crate::support::{Weir, chat, eventually, in_time, named, post, sim, within};
 
 /// Out of credit as providers say it: the old code, the new one, and the 400 that is a matter of money.
 const OUT_OF_CREDIT: [(u16, &str, &str); 4] = [
@@ -202,6 +204,146 @@ async fn bad_requests_do_not_hide_an_outage() {
             weir.metric("weir_breaker_state", &["upstream=\"first\""]) >= 1.0,
             "503 after 503, only bad requests between"
         );
+    })
+    .await;
+}
+
+/// A gateway before a provider that is out of credit, and knows it.
+async fn out_of_credit(first: &weir::sim::Running, more: &str) -> Weir {
+    let (status, _, body) = OUT_OF_CREDIT[0];
+    first.control().inject(said(status, body)).unwrap();
+    let weir = Weir::over(&first.base_url(), more);
+    assert_eq!(chat("hi", false).send(weir.addr).await.status, 429);
+    weir
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_top_up_calls_are_let_through_by_degrees_and_none_is_told_of_an_empty_account() {
+    in_time(async {
+        let first = sim().await;
+        let weir = out_of_credit(&first, "").await;
+        first.control().clear();
+        first.control().reset();
+        let slow = Fault {
+            delay: Some(Duration::from_millis(200).into()),
+            ..Fault::of(Kind::Delay)
+        };
+        first.control().inject(slow).unwrap();
+        assert_eq!(weir.gateway().state.circuits.probe_now(None), 1);
+        let calls: Vec<_> = (0..50)
+            .map(|n| {
+                let addr = weir.addr;
+                tokio::spawn(async move { chat(&format!("call {n}"), n % 2 == 0).send(addr).await })
+            })
+            .collect();
+        let mut waited = 0;
+        for call in calls {
+            let answer = call.await.unwrap();
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            assert_eq!(answer.header("x-weir-attempts"), "1");
+            waited += u32::from(answer.header("x-weir-wait-ms").parse::<u64>().unwrap() > 0);
+        }
+        let arrivals: Vec<u64> = first.control().log().iter().map(|r| r.arrival_ms).collect();
+        assert_eq!(arrivals.len(), 50, "one upstream call each");
+        let within = |ms| arrivals.iter().filter(|at| **at < arrivals[0] + ms).count();
+        assert_eq!(within(150), 1, "the probe goes alone: {arrivals:?}");
+        assert!(within(1_000) <= 25, "a slam: {arrivals:?}");
+        assert!(waited >= 40, "{waited} calls waited for their turn");
+        eventually("all is well again", || {
+            weir.gateway()
+                .state
+                .circuits
+                .snapshot(tokio::time::Instant::now())
+                .is_empty()
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_while_a_probe_is_awaited_is_gone_at_once_and_never_called_for() {
+    in_time(async {
+        let first = sim().await;
+        let weir = out_of_credit(&first, "").await;
+        first.control().clear();
+        first.control().inject(Fault::of(Kind::Hang)).unwrap();
+        weir.gateway().state.circuits.probe_now(None);
+        let addr = weir.addr;
+        let probe = tokio::spawn(async move { chat("probe", false).send(addr).await });
+        eventually("it probes", || first.control().stats().in_flight == 1).await;
+        let asked = first.control().stats().requests;
+        let held: Vec<_> = (0..20)
+            .map(|n| {
+                tokio::spawn(async move { chat(&format!("held {n}"), false).send(addr).await })
+            })
+            .collect();
+        eventually("all are held", || weir.inflight() == 21).await;
+        for call in &held {
+            call.abort();
+        }
+        within(Duration::from_secs(2), "they are gone", || {
+            weir.inflight() == 1
+        })
+        .await;
+        probe.abort();
+        eventually("the probe, too", || weir.inflight() == 0).await;
+        assert_eq!(first.control().stats().requests, asked);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_wait_for_a_probe_are_told_as_soon_as_it_fails() {
+    in_time(async {
+        let first = sim().await;
+        let weir = out_of_credit(&first, "").await;
+        let (status, _, body) = OUT_OF_CREDIT[0];
+        first.control().clear();
+        let slow = Fault {
+            delay: Some(Duration::from_millis(400).into()),
+            ..said(status, body)
+        };
+        first.control().inject(slow).unwrap();
+        let asked = first.control().stats().requests;
+        weir.gateway().state.circuits.probe_now(None);
+        let started = tokio::time::Instant::now();
+        let calls: Vec<_> = (0..20)
+            .map(|n| {
+                let addr = weir.addr;
+                tokio::spawn(async move { chat(&format!("call {n}"), false).send(addr).await })
+            })
+            .collect();
+        for call in calls {
+            let answer = call.await.unwrap();
+            assert_eq!((answer.status, answer.text().as_str()), (429, body));
+            assert_eq!(answer.header("x-should-retry"), "false");
+        }
+        assert!(started.elapsed() < Duration::from_secs(5));
+        assert_eq!(
+            first.control().stats().requests,
+            asked + 1,
+            "the probe alone"
+        );
+        // Plainly open: nobody waits.
+        let answer = chat("late", false).send(weir.addr).await;
+        assert_eq!((answer.status, answer.header("x-weir-wait-ms")), (429, "0"));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_impatient_call_after_a_top_up_is_served_and_not_refused() {
+    in_time(async {
+        let first = sim().await;
+        let weir = out_of_credit(&first, "[retry]\nmax_wait = \"100ms\"\n").await;
+        first.control().clear();
+        weir.gateway().state.circuits.probe_now(None);
+        assert_eq!(chat("probe", false).send(weir.addr).await.status, 200);
+        for n in 0..30 {
+            let answer = chat(&format!("call {n}"), false).send(weir.addr).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
     })
     .await;
 }

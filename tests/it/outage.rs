@@ -164,11 +164,12 @@ async fn traffic_comes_back_by_and_by() {
             first.control().stats().requests,
             second.control().stats().requests,
         );
-        tokio::time::sleep(Duration::from_millis(60)).await;
-        let early = (
-            first.control().stats().requests - from.0,
-            second.control().stats().requests - from.1,
-        );
+        let since = || {
+            let (first, second) = (first.control().stats(), second.control().stats());
+            (first.requests - from.0, second.requests - from.1)
+        };
+        eventually("some calls are made", || since().0 + since().1 >= 16).await;
+        let early = since();
         assert!(
             shares(early.0, early.1) < 0.7,
             "{early:?} calls went to the first and the second right after the probe"

@@ -10,8 +10,6 @@
 //!                          └───────────────────────── success, or a stream's good head ──────────┘
 //! ```
 //!
-//! What a human put right (credit, a key) goes from a good probe straight to Closed.
-//!
 //! Every opening begins an epoch. What was admitted in an earlier one has no say any more: neither the late
 //! success of a call from before the outage nor its late timeout.
 
@@ -24,6 +22,11 @@ use crate::config;
 
 /// A refused caller is told no shorter time, so that it does not spin.
 pub(super) const SHORTEST_TOLD: Duration = Duration::from_millis(100);
+/// While a probe is younger, calls may wait for what becomes of it: most answers have begun by then. A probe that hangs
+/// longer is no reason to keep callers from their error.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+/// How soon who waits for a probe asks again: by a quarter of the probe's age later than its end, within these.
+const PROBE_ASKED: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
 /// What a circuit does with an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -48,9 +51,9 @@ pub(super) struct Pace {
     pub(super) growth: f64,
     /// Failed probes before it grows. An outage of a few intervals is over within one of them.
     pub(super) steady: u32,
-    /// Whether traffic comes back by degrees. It spares a provider in trouble; credit is there or it is not, and who
-    /// is refused in between is told of an empty account that is full.
-    pub(super) ramped: bool,
+    /// Only a human ends it, and then it has ended: credit is there or it is not. Traffic comes back by degrees all the
+    /// same, but who cannot wait for its turn is let through rather than told of an empty account that is full.
+    pub(super) human: bool,
 }
 
 /// How an attempt ended, seen from one circuit.
@@ -126,7 +129,7 @@ impl Pace {
             max: rules.open_for_max,
             growth: 1.5,
             steady: 6,
-            ramped: true,
+            human: false,
         }
     }
 
@@ -137,7 +140,7 @@ impl Pace {
             max: rules.billing_probe_max,
             growth: 2.0,
             steady: 0,
-            ramped: false,
+            human: true,
         }
     }
 }
@@ -159,6 +162,11 @@ impl Circuit {
             window: Window::default(),
             streak: 0,
         }
+    }
+
+    /// Its epochs are counted from here.
+    pub(super) fn begin_at_epoch(&mut self, epoch: u32) {
+        self.epoch = epoch;
     }
 
     /// The state at `now`.
@@ -221,6 +229,36 @@ impl Circuit {
                 .saturating_duration_since(now)
                 .max(SHORTEST_TOLD)),
             Phase::Recovering(ramp) => ramp.peek(now),
+        }
+    }
+
+    /// After what time a call that is refused now may hope to be let through: its turn in a recovery, or word of a young
+    /// probe. `None`: nothing is under way that could end it.
+    pub(super) fn hold(&self, now: Instant) -> Option<Duration> {
+        match &self.phase {
+            Phase::Recovering(ramp) => Some(ramp.turn(now)),
+            Phase::HalfOpen { started, .. } => {
+                let age = now.saturating_duration_since(*started);
+                (age < PROBE_PATIENCE).then(|| (age / 4).clamp(PROBE_ASKED.0, PROBE_ASKED.1))
+            }
+            Phase::Closed | Phase::Open { .. } => None,
+        }
+    }
+
+    /// Whether a call that has no more than `patience` is let through before its turn: see [`Pace::human`]. Who waits
+    /// for its turn waits up to twice the time to it, spread.
+    pub(super) fn spares(&self, now: Instant, patience: Duration) -> bool {
+        match &self.phase {
+            Phase::Recovering(ramp) if self.pace.human => ramp.turn(now) * 2 >= patience,
+            _ => false,
+        }
+    }
+
+    /// The ticket of a call that is [spared](Self::spares) its turn.
+    pub(super) fn pass(&self) -> Ticket {
+        Ticket {
+            epoch: self.epoch,
+            probe: None,
         }
     }
 
@@ -401,9 +439,6 @@ impl Circuit {
     }
 
     fn recover(&mut self, now: Instant, success: bool) {
-        if !self.pace.ramped {
-            return self.close(now);
-        }
         self.phase = Phase::Recovering(Ramp::new(now, success, self.pace.first));
     }
 

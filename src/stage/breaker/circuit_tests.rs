@@ -342,7 +342,7 @@ const TROUBLE: Pace = Pace {
     max: Duration::from_secs(60),
     growth: 1.5,
     steady: 6,
-    ramped: true,
+    human: false,
 };
 
 const EVERY: &[Outcome] = &[

@@ -8,7 +8,7 @@ use std::{
     collections::{HashMap, hash_map},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
 };
 
@@ -18,14 +18,15 @@ use tokio::time::Instant;
 use super::{
     CircuitOpen, CircuitStatus, Hook, Transition,
     circuit::{Outcome, State, Ticket},
-    effect::{Opens, Reach},
-    entry::{Entry, News},
-    members::{Base, Holder, Members},
+    effect::Opens,
+    entry::{Asking, Entry, News},
+    gates::GateKey,
+    members::Members,
     permit::Permit,
 };
 use crate::{
     call::{Attempt, Call, Fingerprint, Target, TargetId},
-    config::{self, UpstreamKey},
+    config,
     triage::Scope,
 };
 
@@ -34,15 +35,6 @@ const SHARDS: usize = 16;
 const SHARD_MAX: usize = 625;
 /// Gates. Beyond it the longest unused one is forgotten: one call then finds out again.
 const GATES_MAX: usize = 4096;
-
-/// What a gate closes off.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum GateKey {
-    KeyAtTarget(TargetId, Holder),
-    Key(Base, Holder),
-    Project(Base, Arc<str>),
-    Organization(Base, Arc<str>),
-}
 
 /// Gates that an attempt has passed.
 pub(super) type GateTickets = Vec<(GateKey, Ticket)>;
@@ -56,6 +48,8 @@ pub struct Circuits {
     gates: Mutex<HashMap<GateKey, Entry>>,
     /// How many gates there are: none is asked for while it is 0.
     gate_count: AtomicUsize,
+    /// How many gates there were.
+    births: AtomicU32,
     members: Members,
     hook: Option<Hook>,
 }
@@ -70,6 +64,7 @@ impl Circuits {
             targets: std::array::from_fn(|_| Mutex::default()),
             gates: Mutex::default(),
             gate_count: AtomicUsize::new(0),
+            births: AtomicU32::new(0),
             members: Members::default(),
             hook: None,
         }
@@ -95,12 +90,18 @@ impl Circuits {
     pub fn admit(self: &Arc<Self>, attempt: &Attempt) -> Result<Permit, CircuitOpen> {
         let now = Instant::now();
         let (target, caller) = (&attempt.target, attempt.call.credential.fingerprint);
+        let asking = Asking {
+            target,
+            patience: attempt
+                .last
+                .then(|| attempt.max_wait.min(attempt.call.deadline.left(now))),
+        };
         let mut changes = Vec::new();
         let admitted = if self.gate_count.load(Ordering::Acquire) == 0 {
-            self.admit_target(now, target, &mut changes)
+            self.admit_target(now, asking, &mut changes)
                 .map(|ticket| (ticket, Vec::new()))
         } else {
-            self.admit_gated(now, target, caller, &mut changes)
+            self.admit_gated(now, asking, caller, &mut changes)
         };
         self.announce(changes);
         let (ticket, gates) = admitted?;
@@ -118,7 +119,7 @@ impl Circuits {
     pub fn is_available(&self, target: &Target, call: &Call) -> bool {
         let now = Instant::now();
         if self.gate_count.load(Ordering::Acquire) != 0 {
-            let keys = self.gate_keys(target, call.credential.fingerprint);
+            let keys = self.members.gate_keys(target, call.credential.fingerprint);
             let gates = lock(&self.gates);
             if keys
                 .iter()
@@ -181,6 +182,13 @@ impl Circuits {
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.targets.iter().map(|shard| lock(shard).len()).sum()
+    }
+
+    /// Whether nothing is or was wrong anywhere.
+    #[cfg(test)]
+    pub(super) fn is_spotless(&self) -> bool {
+        let of_targets = |shard: &Shard| lock(shard).values().all(|e| e.circuit.is_spotless());
+        lock(&self.gates).is_empty() && self.targets.iter().all(of_targets)
     }
 
     pub(super) fn rules(&self) -> arc_swap::Guard<Arc<config::Breaker>> {
@@ -250,125 +258,51 @@ impl Circuits {
         news: News<'_>,
         held: &GateTickets,
     ) {
-        let (key, scope, name) = self.gate_for(news.target, caller, opens.reach);
-        if held.iter().any(|(passed, _)| *passed == key) {
-            return;
-        }
+        let (key, scope, name) = self.members.gate_for(news.target, caller, opens.reach);
         let rules = self.rules();
         let mut gates = lock(&self.gates);
+        // One that it had passed and that is there no more has recovered since: this is news.
+        if held.iter().any(|(passed, _)| *passed == key) && gates.contains_key(&key) {
+            return;
+        }
         let full = gates.len() >= GATES_MAX && !gates.contains_key(&key);
         let forgotten = if full { evict(&mut gates) } else { None };
-        let gate = gates
-            .entry(key)
-            .or_insert_with(|| Entry::new(now, &rules, scope, Some(name)));
+        let gate = gates.entry(key).or_insert_with(|| {
+            // Tickets of an earlier gate of this name are none of this one's.
+            let number = self.births.fetch_add(1, Ordering::Relaxed);
+            Entry::new(now, &rules, scope, Some(name)).numbered(number)
+        });
         let change = gate.hear_of(now, began, (opens.pace, opens.told), news);
         self.sweep(&mut gates);
         drop(gates);
         self.announce(forgotten.into_iter().chain(change));
     }
 
-    /// The gate that a failure opens. What is not known to belong to a project or an organisation is closed by itself.
-    fn gate_for(
-        &self,
-        target: &Target,
-        caller: Fingerprint,
-        reach: Reach,
-    ) -> (GateKey, Scope, Arc<str>) {
-        let upstream = &*target.upstream;
-        let (base, holder) = (
-            self.members.base(upstream),
-            self.members.holder(upstream, caller),
-        );
-        let mut member = self.members.of(base, holder);
-        // What an answer named is what is billed; until one has, the configuration's word is taken.
-        member.organization = member
-            .organization
-            .or_else(|| word(upstream.organization.as_ref()));
-        member.project = member.project.or_else(|| word(upstream.project.as_ref()));
-        let key = || {
-            let name = if upstream.key == UpstreamKey::Passthrough {
-                format!("caller's key {caller}")
-            } else {
-                "own key".into()
-            };
-            (GateKey::Key(base, holder), Scope::Key, Arc::from(name))
-        };
-        match (reach, member.project, member.organization) {
-            (Reach::KeyAtTarget, ..) => (
-                GateKey::KeyAtTarget(target.id, holder),
-                Scope::Model,
-                Arc::clone(&target.label),
-            ),
-            (Reach::Project, Some(project), _) => (
-                GateKey::Project(base, Arc::clone(&project)),
-                Scope::Project,
-                project,
-            ),
-            (Reach::Organization, _, Some(organization)) => (
-                GateKey::Organization(base, Arc::clone(&organization)),
-                Scope::Organization,
-                organization,
-            ),
-            (Reach::Key | Reach::Project | Reach::Organization, ..) => key(),
-        }
-    }
-
-    /// Every gate that could stand before an attempt.
-    fn gate_keys(&self, target: &Target, caller: Fingerprint) -> Vec<GateKey> {
-        let upstream = &*target.upstream;
-        let (base, holder) = (
-            self.members.base(upstream),
-            self.members.holder(upstream, caller),
-        );
-        let member = self.members.of(base, holder);
-        let mut keys = Vec::with_capacity(4);
-        // Another key's failure may stand under either name.
-        let organizations = [member.organization, word(upstream.organization.as_ref())];
-        keys.extend(
-            organizations
-                .into_iter()
-                .flatten()
-                .map(|name| GateKey::Organization(base, name)),
-        );
-        let projects = [member.project, word(upstream.project.as_ref())];
-        keys.extend(
-            projects
-                .into_iter()
-                .flatten()
-                .map(|name| GateKey::Project(base, name)),
-        );
-        // The same name twice would ask its gate for two probes.
-        keys.dedup();
-        keys.push(GateKey::Key(base, holder));
-        keys.push(GateKey::KeyAtTarget(target.id, holder));
-        keys
-    }
-
     /// All or nothing: no probe is taken from one circuit when another refuses.
     fn admit_gated(
         &self,
         now: Instant,
-        target: &Arc<Target>,
+        asking: Asking<'_>,
         caller: Fingerprint,
         changes: &mut Vec<Transition>,
     ) -> Result<(Ticket, GateTickets), CircuitOpen> {
-        let keys = self.gate_keys(target, caller);
+        let keys = self.members.gate_keys(asking.target, caller);
         let mut gates = lock(&self.gates);
         for key in &keys {
             if let Some(gate) = gates.get_mut(key)
-                && gate.circuit.peek(now).is_err()
+                && !gate.is_open_to(now, asking)
             {
                 // Asked in earnest, for a recovering gate counts those that it refuses.
-                gate.admit(now, target).0?;
+                gate.admit(now, asking).0?;
             }
         }
-        let ticket = self.admit_target(now, target, changes)?;
+        let ticket = self.admit_target(now, asking, changes)?;
         let mut tickets = Vec::new();
         for key in keys {
             let Some(gate) = gates.get_mut(&key) else {
                 continue;
             };
-            let (admitted, change) = gate.admit(now, target);
+            let (admitted, change) = gate.admit(now, asking);
             changes.extend(change);
             // It was asked under the same lock: it admits.
             tickets.extend(admitted.ok().map(|ticket| (key, ticket)));
@@ -382,9 +316,10 @@ impl Circuits {
     fn admit_target(
         &self,
         now: Instant,
-        target: &Arc<Target>,
+        asking: Asking<'_>,
         changes: &mut Vec<Transition>,
     ) -> Result<Ticket, CircuitOpen> {
+        let target = asking.target;
         let mut shard = lock(self.shard(target.id));
         if shard.len() >= SHARD_MAX && !shard.contains_key(&target.id) {
             changes.extend(evict(&mut shard));
@@ -395,7 +330,7 @@ impl Circuits {
                 entry.insert(Entry::new(now, &self.rules(), Scope::Model, None))
             }
         };
-        let (admitted, change) = entry.admit(now, target);
+        let (admitted, change) = entry.admit(now, asking);
         changes.extend(change);
         admitted
     }
@@ -429,11 +364,6 @@ impl std::fmt::Debug for Circuits {
             .field("rules", &self.rules())
             .finish_non_exhaustive()
     }
-}
-
-/// A configured organisation or project.
-fn word(value: Option<&http::HeaderValue>) -> Option<Arc<str>> {
-    value.and_then(|value| value.to_str().ok()).map(Arc::from)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

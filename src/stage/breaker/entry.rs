@@ -1,6 +1,9 @@
 //! A circuit together with its story: what opened it, as callers, alerts and operators are told.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::time::Instant;
 
@@ -25,6 +28,14 @@ pub(super) struct News<'a> {
     pub(super) failure: Option<&'a Arc<Failure>>,
 }
 
+/// Who asks to be let through.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asking<'a> {
+    pub(super) target: &'a Arc<Target>,
+    /// How long it could wait for its turn; `None` when another target can take it.
+    pub(super) patience: Option<Duration>,
+}
+
 /// A circuit and its story.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -33,6 +44,10 @@ pub(super) struct Entry {
     /// Of a gate; a target's circuit is named by the target.
     name: Option<Arc<str>>,
     story: Option<Story>,
+    /// When it left the closed state, by the clock on the wall.
+    opened: SystemTime,
+    /// Attempts refused since then.
+    refused: u64,
     pub(super) used: Instant,
 }
 
@@ -60,25 +75,50 @@ impl Entry {
             scope,
             name,
             story: None,
+            opened: SystemTime::UNIX_EPOCH,
+            refused: 0,
             used: now,
         }
     }
 
-    /// Lets an attempt at `target` through, or says why not.
+    /// Tells its tickets from those of another circuit of the same name, before and after it.
+    pub(super) fn numbered(mut self, number: u32) -> Self {
+        self.circuit.begin_at_epoch(number << 16);
+        self
+    }
+
+    /// Whether an attempt would be let through; takes nothing. See [`Asking::patience`].
+    pub(super) fn is_open_to(&self, now: Instant, asking: Asking<'_>) -> bool {
+        self.circuit.peek(now).is_ok() || self.spares(now, asking)
+    }
+
+    /// Lets an attempt through, or says why not.
     pub(super) fn admit(
         &mut self,
         now: Instant,
-        target: &Arc<Target>,
+        asking: Asking<'_>,
     ) -> (Result<Ticket, CircuitOpen>, Option<Transition>) {
         self.used = now;
         let from = self.circuit.state();
-        let admitted = self.circuit.admit(now);
-        let admitted = admitted.map_err(|retry_after| self.refusal(target, retry_after));
+        let admitted = match self.circuit.admit(now) {
+            Err(_) if self.spares(now, asking) => Ok(self.circuit.pass()),
+            Err(retry_after) => {
+                self.refused += 1;
+                Err(self.refusal(now, asking.target, retry_after))
+            }
+            Ok(ticket) => Ok(ticket),
+        };
         (admitted, self.changed(from))
     }
 
+    fn spares(&self, now: Instant, asking: Asking<'_>) -> bool {
+        asking
+            .patience
+            .is_some_and(|patience| self.circuit.spares(now, patience))
+    }
+
     /// Why `target` is refused.
-    pub(super) fn refusal(&self, target: &Arc<Target>, retry_after: Duration) -> CircuitOpen {
+    fn refusal(&self, now: Instant, target: &Arc<Target>, retry_after: Duration) -> CircuitOpen {
         CircuitOpen {
             target: Arc::clone(target),
             scope: self.scope,
@@ -87,6 +127,7 @@ impl Entry {
                 .as_ref()
                 .map_or(Class::Unknown, |story| story.class),
             retry_after,
+            hold: self.circuit.hold(now),
             last: self.story.as_ref().and_then(|story| story.last.clone()),
         }
     }
@@ -169,12 +210,19 @@ impl Entry {
             key: self.key(&story.target),
             state,
             class: story.class,
+            since: humantime::format_rfc3339_seconds(self.opened).to_string(),
+            opened: self.opened,
             since_seconds: now
                 .saturating_duration_since(self.circuit.since())
                 .as_secs_f64(),
             next_probe_seconds: self.circuit.next_probe(now).map(|wait| wait.as_secs_f64()),
             first_request_id: request_id(story.first.as_ref()).map(str::to_owned),
             last_request_id: request_id(story.last.as_ref()).map(str::to_owned),
+            refused: self.refused,
+            rule: story
+                .last
+                .as_ref()
+                .map(|failure| Arc::clone(&failure.verdict.rule)),
             advice: story
                 .last
                 .as_ref()
@@ -207,6 +255,9 @@ impl Entry {
     /// What there is to tell after a change; a closed, healthy circuit has no story.
     fn changed(&mut self, from: State) -> Option<Transition> {
         let to = self.circuit.state();
+        if from == State::Closed && to != State::Closed {
+            (self.opened, self.refused) = (SystemTime::now(), 0);
+        }
         let story = self.story.as_ref()?;
         let transition = (from != to).then(|| self.transition(story, from, to));
         if self.circuit.is_spotless() {

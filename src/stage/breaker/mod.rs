@@ -14,7 +14,7 @@
 //! | --- | --- |
 //! | `window`, `ramp`, `circuit` | the algorithm, plain data: outcomes, states, probes, ramp |
 //! | `effect` | what a failure means for the circuits that the attempt has passed |
-//! | `members` | which key belongs to which organisation and project |
+//! | `members`, `gates` | which key belongs to which organisation and project; the gates that follow from it |
 //! | `entry`, `status` | a circuit's story, for callers, alerts and operators |
 //! | `circuits`, `permit` | all circuits of the process; the right of one attempt, settled on drop |
 //! | `layer` | the tower plumbing |
@@ -23,6 +23,7 @@ mod circuit;
 mod circuits;
 mod effect;
 mod entry;
+mod gates;
 mod layer;
 mod members;
 mod permit;
@@ -59,6 +60,8 @@ pub struct CircuitOpen {
     pub class: Class,
     /// Time to the next probe.
     pub retry_after: Duration,
+    /// It recovers, or a probe is under way: who can wait may ask again after about this time.
+    pub hold: Option<Duration>,
     /// The failure that opened it, to be handed to callers when no target is left.
     pub last: Option<Arc<Failure>>,
 }

@@ -83,6 +83,13 @@ impl Permit {
         }
     }
 
+    /// Whether it probes its target, and any gate.
+    #[cfg(test)]
+    pub(super) fn probes(&self) -> (bool, bool) {
+        let gates = self.gates.iter().any(|(_, ticket)| ticket.is_probe());
+        (self.ticket.is_probe(), gates)
+    }
+
     fn judge(&mut self, class: Class, failure: Option<&Arc<Failure>>) {
         if self.settled {
             return;

@@ -68,11 +68,15 @@ impl Ramp {
             None => Ok(()),
             Some(step) if step != self.step || self.passed < STEP_FLOOR => Ok(()),
             Some(step) if self.credit + RAMP[step] >= 1.0 => Ok(()),
-            Some(step) => {
-                let next = self.started + self.length * (step as u32 + 1);
-                Err(next.saturating_duration_since(now).max(SHORTEST_TOLD))
-            }
+            Some(_) => Err(self.turn(now)),
         }
+    }
+
+    /// Time to the next step.
+    pub(super) fn turn(&self, now: Instant) -> Duration {
+        let step = self.step(now).unwrap_or(self.step);
+        let next = self.started + self.length * (step as u32 + 1);
+        next.saturating_duration_since(now).max(SHORTEST_TOLD)
     }
 
     /// Lets a call pass, or counts it among those that do not.

@@ -1,6 +1,6 @@
 //! What the breaker tells about itself: to metrics and alerts at each change, to operators on demand.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use serde::{Serialize, Serializer};
 
@@ -44,6 +44,10 @@ pub struct CircuitStatus {
     pub state: State,
     #[serde(serialize_with = "class")]
     pub class: Class,
+    /// When it left the closed state: RFC 3339, UTC.
+    pub since: String,
+    #[serde(skip)]
+    pub opened: SystemTime,
     /// Time since it left the closed state, in seconds.
     pub since_seconds: f64,
     /// Time to the next probe, in seconds; none while it recovers.
@@ -52,6 +56,10 @@ pub struct CircuitStatus {
     pub first_request_id: Option<String>,
     /// The provider's id of the latest failure.
     pub last_request_id: Option<String>,
+    /// Attempts refused since then.
+    pub refused: u64,
+    /// The rule that judged the latest failure; none for a stream that broke.
+    pub rule: Option<Arc<str>>,
     /// What to do about it.
     pub advice: Option<String>,
 }

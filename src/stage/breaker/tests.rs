@@ -1,6 +1,9 @@
 //! The layer over a scripted provider, clock paused.
 
+mod model;
+mod reference;
 pub(in crate::stage) mod support;
+mod verdicts;
 
 use std::{
     sync::{Arc, Mutex},
@@ -238,15 +241,59 @@ async fn topping_up_probes_now_and_only_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn credit_that_is_back_is_back_for_every_call() {
+async fn credit_that_is_back_is_back_by_degrees_for_calls_that_can_wait_and_at_once_for_others() {
     let mut bench = Bench::new(Act::Fail(429, QUOTA, "acme"));
     let gpt = target(0, "gpt-4o", &own("openai", "k"));
     let _ = bench.ask(&gpt, 1).await;
     bench.provider.now_does(Act::Answer);
     assert_eq!(bench.circuits.probe_now(None), 1);
-    for n in 0..50 {
-        assert!(!bench.refuses(&gpt, 1).await, "call {n} after the top-up");
+    assert!(bench.ask(&gpt, 1).await.is_ok(), "the probe");
+    let mut passed = 0;
+    for _ in 0..50 {
+        match bench.ask(&gpt, 1).await {
+            Ok(_) => passed += 1,
+            Err(Error::CircuitOpen(open)) => {
+                let turn = open.hold.expect("it is worth waiting for");
+                assert!(turn <= Duration::from_secs(1));
+            }
+            Err(other) => panic!("{other}"),
+        }
     }
+    assert!((3..=8).contains(&passed), "{passed} in the first step");
+    for n in 0..20 {
+        let mut hurried = attempt(&gpt, 1, 0);
+        hurried.last = true;
+        hurried.max_wait = Duration::from_millis(500);
+        let answer = bench.breaker.ready().await.unwrap().call(hurried).await;
+        assert!(
+            answer.is_ok(),
+            "call {n} has no time and nowhere else to go"
+        );
+    }
+    let story = &bench.circuits.snapshot(Instant::now())[0];
+    assert!(story.refused >= 42, "{}", story.refused);
+    assert!(story.since.ends_with('Z') && story.rule.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_circuit_is_not_waited_for_and_a_young_probe_is() {
+    let mut bench = Bench::new(DOWN);
+    let gpt = target(0, "gpt-4o", &own("openai", "k"));
+    for _ in 0..5 {
+        let _ = bench.ask(&gpt, 1).await;
+    }
+    let hold = async |bench: &mut Bench| match bench.ask(&gpt, 1).await {
+        Err(Error::CircuitOpen(open)) => open.hold,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(hold(&mut bench).await, None);
+    advance(Duration::from_secs(6)).await;
+    let probe = bench.circuits.admit(&attempt(&gpt, 1, 0)).unwrap();
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(hold(&mut bench).await, Some(Duration::from_millis(250)));
+    advance(Duration::from_secs(4)).await;
+    assert_eq!(hold(&mut bench).await, None, "it hangs");
+    drop(probe);
 }
 
 #[tokio::test(start_paused = true)]
@@ -343,6 +390,41 @@ async fn a_cancelled_probe_is_not_lost_and_a_refused_one_costs_no_interval() {
         !bench.refuses(&gpt, 1).await,
         "our own limit kept the probe from the provider"
     );
+}
+
+/// A gate that recovers while a call that it let through is still under way; gone when it returns.
+async fn a_gate_has_recovered_under(bench: &mut Bench, gpt: &Arc<Target>) -> super::Permit {
+    let _ = bench.ask(gpt, 1).await;
+    bench.provider.now_does(Act::Answer);
+    bench.circuits.probe_now(None);
+    assert!(bench.ask(gpt, 1).await.is_ok(), "the probe");
+    let long = bench.circuits.admit(&attempt(gpt, 1, 0)).unwrap();
+    advance(Duration::from_secs(5)).await;
+    assert!(bench.circuits.snapshot(Instant::now()).is_empty());
+    long
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_success_from_before_an_empty_account_does_not_open_its_gate() {
+    let mut bench = Bench::new(Act::Fail(429, QUOTA, "acme"));
+    let gpt = target(0, "gpt-4o", &own("openai", "k"));
+    let long = a_gate_has_recovered_under(&mut bench, &gpt).await;
+    bench.provider.now_does(Act::Fail(429, QUOTA, "acme"));
+    let _ = bench.ask(&gpt, 1).await;
+    long.answered(&mut support::answer());
+    assert!(
+        bench.refuses(&gpt, 1).await,
+        "it told of the account as it was before"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_is_empty_again_is_heard_of_from_a_call_that_had_passed_its_gate() {
+    let mut bench = Bench::new(Act::Fail(429, QUOTA, "acme"));
+    let gpt = target(0, "gpt-4o", &own("openai", "k"));
+    let long = a_gate_has_recovered_under(&mut bench, &gpt).await;
+    long.failed(&support::failure(&gpt, 429, QUOTA, "acme"));
+    assert!(bench.refuses(&gpt, 1).await);
 }
 
 #[tokio::test(start_paused = true)]

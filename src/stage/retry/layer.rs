@@ -55,6 +55,10 @@ struct Loop<'a> {
     shared: &'a Shared,
     /// What the caller gets when nothing else comes.
     error: Option<Error>,
+    /// Targets below this index have had their turn.
+    turned: usize,
+    /// The target that is coming back soonest, and when to ask again.
+    hold: Option<(usize, Duration)>,
 }
 
 // === impl Shared ===
@@ -134,6 +138,8 @@ where
         plan,
         shared,
         error: None,
+        turned: 0,
+        hold: None,
     };
     let mut at = Some(0);
     let mut repeats = 0;
@@ -142,6 +148,7 @@ where
         std::future::poll_fn(|cx| inner.poll_ready(cx)).await?;
         let error = match inner.call(attempt).await {
             Ok(mut reply) => {
+                plan.targets()[index].fruitless.success(Instant::now());
                 reply.learnt.route = Some(Arc::clone(&plan.route.name));
                 return Ok(reply);
             }
@@ -150,13 +157,21 @@ where
         match state.after(index, repeats, &error) {
             Decision::Again(pause) => {
                 // Should a limit of ours refuse the repeat, the provider's own word is the better one.
-                state.keep(error);
-                tokio::time::sleep(pause).await;
-                plan.call.meter.wait(pause);
+                state.wait(error, pause).await;
                 repeats += 1;
                 continue;
             }
-            Decision::Next => at = state.following(index, &error, |_| true),
+            Decision::Next => {
+                state.refused(index, &error);
+                at = state.following(index, &error, |_| true);
+                if at.is_none()
+                    && let Some((target, pause)) = state.held()
+                {
+                    state.wait(error, pause).await;
+                    (at, repeats) = (Some(target), 0);
+                    continue;
+                }
+            }
             Decision::NextLarger => {
                 let window = models::context_window(&plan.targets()[index].model);
                 let larger = |t: &Target| matches!((window, models::context_window(&t.model)), (Some(a), Some(b)) if b > a);
@@ -187,8 +202,14 @@ impl Loop<'_> {
         self.shared.params.max_wait.saturating_sub(waited)
     }
 
-    fn attempt(&self, index: usize) -> Attempt {
+    fn attempt(&mut self, index: usize) -> Attempt {
         let last = !self.others(index);
+        if index >= self.turned {
+            self.turned = index + 1;
+            if self.call().sdk.retry_count == 0 {
+                self.plan.targets()[index].fruitless.call();
+            }
+        }
         Attempt {
             call: Arc::clone(&self.plan.call),
             target: Arc::clone(&self.plan.targets()[index]),
@@ -199,7 +220,7 @@ impl Loop<'_> {
 
     /// Whether a target after `index` could take the call now.
     fn others(&self, index: usize) -> bool {
-        let rest = &self.plan.targets()[index + 1..];
+        let rest = &self.plan.targets()[self.turned.max(index + 1)..];
         rest.iter()
             .any(|target| self.shared.circuits.is_available(target, self.call()))
     }
@@ -228,8 +249,8 @@ impl Loop<'_> {
         };
         let decision = decide(failure, &situation, &self.shared.params);
         match decision {
-            // The budget is for repeats; moving to the next target is not one.
-            Decision::Again(_) if !self.shared.budget.withdraw() => decide(
+            // The budgets are for repeats; moving to the next target is not one.
+            Decision::Again(_) if !self.may_repeat(index) => decide(
                 failure,
                 &Situation {
                     attempts_left: 0,
@@ -239,6 +260,37 @@ impl Loop<'_> {
             ),
             other => other,
         }
+    }
+
+    fn may_repeat(&self, index: usize) -> bool {
+        let fruitless = &self.plan.targets()[index].fruitless;
+        fruitless.repeat(self.shared.params.budget) && self.shared.budget.withdraw()
+    }
+
+    async fn wait(&mut self, error: Error, pause: Duration) {
+        self.keep(error);
+        tokio::time::sleep(pause).await;
+        self.call().meter.wait(pause);
+    }
+
+    /// Remembers the target that a call may wait for.
+    fn refused(&mut self, index: usize, error: &Error) {
+        if let Error::CircuitOpen(open) = error
+            && let Some(hold) = open.hold
+            && self.hold.is_none_or(|(_, soonest)| hold < soonest)
+        {
+            self.hold = Some((index, hold));
+        }
+    }
+
+    /// Nobody else can take the call: the target to wait for and how long, if one is coming back and time allows it. Up to
+    /// twice the time to its turn, so that those who wait together do not ask together.
+    fn held(&mut self) -> Option<(usize, Duration)> {
+        let (index, turn) = self.hold.take()?;
+        let pause = turn.mul_f64(1.0 + fastrand::f64());
+        let fits = pause <= self.wait_left() && pause < self.call().deadline.left(Instant::now());
+        let attempts_left = self.call().meter.attempts() < self.shared.params.max_attempts.get();
+        (fits && attempts_left).then_some((index, pause))
     }
 
     /// A fallback says 404 to a path that the first target knows.
@@ -260,7 +312,7 @@ impl Loop<'_> {
             return None;
         }
         let targets = self.plan.targets();
-        let next = (index + 1..targets.len()).find(|i| fits(&targets[*i]))?;
+        let next = (self.turned.max(index + 1)..targets.len()).find(|i| fits(&targets[*i]))?;
         self.shared
             .metrics
             .fallback(&targets[index], &targets[next], error.class());
@@ -285,6 +337,10 @@ impl Loop<'_> {
             // The last word on time.
             (Some(_), Error::Deadline(_)) => true,
             (Some(_), Error::Upstream(_)) => true,
+            // What opened it since is the newer word.
+            (Some(Error::CircuitOpen(old)), Error::CircuitOpen(new)) => {
+                old.target.id == new.target.id
+            }
             // Of two circuits the first target's: it is the provider that the caller meant.
             (Some(_), _) => false,
         };
@@ -293,13 +349,30 @@ impl Loop<'_> {
         }
     }
 
-    fn gave_up(self) -> Error {
+    fn gave_up(mut self) -> Error {
         let last = self
             .error
+            .take()
             .expect("the loop runs at least once and ends with an error");
         Error::Retry(Arc::new(GaveUp {
+            may_return: self.may_return(&last),
             last,
             route: Arc::clone(&self.plan.route.name),
         }))
+    }
+
+    /// Whether an invitation of the caller is within what the target bears. A limit that serves somebody lets everybody
+    /// come back after the told time; one that has answered nobody for as long as it told is as good as an outage.
+    fn may_return(&self, last: &Error) -> bool {
+        let asked = match last {
+            Error::Upstream(failure) => &failure.target,
+            Error::Deadline(passed) => &passed.target,
+            // Nobody was asked.
+            _ => return true,
+        };
+        let told = last.retry_after().unwrap_or_default();
+        !last.wants_caller_back()
+            || asked.fruitless.answered_within(Instant::now(), told)
+            || asked.fruitless.repeat(self.shared.params.budget)
     }
 }

@@ -4,12 +4,18 @@
 //! written in `triage` (`Class::policy`); here it is carried out within the attempt cap, the retry budget, the
 //! longest wait and the call's deadline. A caller's own repeat (the SDKs') counts against the budget and gets
 //! no repeats of ours on top.
+//!
+//! A circuit that is coming back (a probe is under way, or the ramp has not reached this call) is waited for when nobody
+//! else can take the call: within the same longest wait and deadline, at spread times, and without an attempt. At a
+//! circuit that is plainly open nobody waits.
 
 mod decide;
+mod fruitless;
 mod layer;
 
 pub use self::{
     decide::{Decision, Situation, decide},
+    fruitless::Fruitless,
     layer::{Params, Retry, RetryLayer, Shared},
 };
 use std::sync::Arc;
@@ -24,4 +30,6 @@ pub struct GaveUp {
     pub last: Error,
     /// The route it was on.
     pub route: Arc<str>,
+    /// Whether a repeat of the caller's is one that the target can bear, should the error invite one.
+    pub may_return: bool,
 }

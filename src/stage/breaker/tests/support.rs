@@ -249,6 +249,16 @@ pub(in crate::stage) fn ends(facts: &Facts, how: How) {
     facts.set(End { how, usage: None });
 }
 
+/// A whole answer.
+pub(in crate::stage) fn answer() -> Reply {
+    reply(ReplyBody::whole("{}"), None)
+}
+
+/// The head of a stream; it ends as `facts` say when it is dropped.
+pub(in crate::stage) fn streaming(facts: &Arc<Facts>) -> Reply {
+    reply(ReplyBody::stream(Box::pin(Silent), Arc::clone(facts)), None)
+}
+
 fn reply(body: ReplyBody, organization: Option<&'static str>) -> Reply {
     let mut headers = HeaderMap::new();
     if let Some(name) = organization {
@@ -266,7 +276,12 @@ fn reply(body: ReplyBody, organization: Option<&'static str>) -> Reply {
     }
 }
 
-fn failure(target: &Arc<Target>, status: u16, body: &str, organization: &'static str) -> Error {
+pub(in crate::stage) fn failure(
+    target: &Arc<Target>,
+    status: u16,
+    body: &str,
+    organization: &'static str,
+) -> Error {
     let mut headers = HeaderMap::new();
     if !organization.is_empty() {
         headers.insert(

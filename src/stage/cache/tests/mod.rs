@@ -365,6 +365,7 @@ fn failure(class: Class) -> Error {
         scope: Scope::Model,
         class,
         retry_after: Duration::from_secs(1),
+        hold: None,
         last: None,
     }
     .into()

@@ -1,0 +1,109 @@
+//! Repeats at a target that answers nobody: counted since its last success, so that a total outage costs the provider a
+//! fifth more than the calls themselves, however long it lasts and however thin the traffic is.
+//!
+//! The budget over all traffic has a floor per second, for a sidecar with three calls a minute may repeat, too. In an
+//! outage that no circuit closes (a limit that never lifts, callers that leave before the silence is long) such a floor
+//! would let every lonely call be repeated to its cap, for ever. Here the floor is one of the whole outage.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// Repeats since the last success that are allowed whatever the traffic: two calls of five attempts each and some.
+const FLOOR: u32 = 10;
+
+/// Of one target. Relaxed: the numbers are a bound, not a book.
+#[derive(Debug, Default)]
+pub struct Fruitless {
+    /// Calls that went to the target since its last success, repeats of callers not counted.
+    calls: AtomicU32,
+    repeats: AtomicU32,
+    /// The last success, in milliseconds since [`epoch`], plus one; 0: none yet.
+    success: AtomicU64,
+}
+
+// === impl Fruitless ===
+
+impl Fruitless {
+    /// A call goes to the target for the first time.
+    pub(super) fn call(&self) {
+        self.calls.fetch_add(1, Relaxed);
+    }
+
+    /// The target answered.
+    pub(super) fn success(&self, now: Instant) {
+        self.success.store(millis(now) + 1, Relaxed);
+        // Read first: a healthy target's cache line stays shared.
+        if self.repeats.load(Relaxed) != 0 {
+            self.repeats.store(0, Relaxed);
+        }
+        if self.calls.load(Relaxed) != 0 {
+            self.calls.store(0, Relaxed);
+        }
+    }
+
+    /// Whether one more repeat is within `share` of the calls, or the floor; it is counted.
+    pub(super) fn repeat(&self, share: f32) -> bool {
+        let most = FLOOR.max((self.calls.load(Relaxed) as f32 * share) as u32);
+        self.repeats
+            .fetch_update(Relaxed, Relaxed, |repeats| {
+                (repeats < most).then_some(repeats + 1)
+            })
+            .is_ok()
+    }
+
+    /// Whether it answered somebody within the last `time`.
+    pub(super) fn answered_within(&self, now: Instant, time: Duration) -> bool {
+        let success = self.success.load(Relaxed);
+        let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        success != 0 && millis(now).saturating_sub(success - 1) <= time
+    }
+}
+
+fn millis(now: Instant) -> u64 {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    let epoch = *EPOCH.get_or_init(Instant::now);
+    u64::try_from(now.saturating_duration_since(epoch).as_millis()).unwrap_or(u64::MAX - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever is asked for in whatever order: a fifth of the calls, or ten.
+        #[test]
+        fn a_target_that_never_answers_gets_a_fifth_more_than_the_calls(calls in 0_u32..400, asked in 0_u32..5) {
+            let fruitless = Fruitless::default();
+            let mut repeats = 0;
+            for _ in 0..calls {
+                fruitless.call();
+                repeats += (0..asked).filter(|_| fruitless.repeat(0.2)).count();
+            }
+            prop_assert!(repeats <= FLOOR.max(calls / 5) as usize, "{repeats} repeats of {calls} calls");
+            prop_assert!(repeats >= (FLOOR.max(calls / 5) as usize).min((calls * asked.min(1)) as usize / 5));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_success_makes_all_good_again() {
+        let fruitless = Fruitless::default();
+        assert_eq!((0..100).filter(|_| fruitless.repeat(0.2)).count(), 10);
+        let now = Instant::now();
+        assert!(!fruitless.answered_within(now, Duration::from_secs(3600)));
+        fruitless.success(now);
+        assert!(fruitless.repeat(0.2));
+        assert!(
+            fruitless.answered_within(now + Duration::from_secs(2), Duration::from_secs(2))
+                && !fruitless.answered_within(now + Duration::from_secs(3), Duration::from_secs(2))
+        );
+    }
+}
