@@ -126,9 +126,14 @@ impl State {
                     .with_label_values(&[&*target.upstream.name])
                     .observe(time.as_secs_f64());
             }));
-        let circuits = breaker::Circuits::new(config.breaker.clone())
-            .with_hook(telemetry::breaker_hook(&metrics));
         let (failures, outages) = (Arc::<Failures>::default(), Arc::<Outages>::default());
+        let (count, book) = (telemetry::breaker_hook(&metrics), Arc::clone(&failures));
+        let circuits = breaker::Circuits::new(config.breaker.clone()).with_hook(Arc::new(
+            move |transition: &breaker::Transition| {
+                count(transition);
+                book.changed(transition);
+            },
+        ));
         Ok(Self {
             recorder: Arc::new(Recorder::new(
                 Arc::clone(&metrics),

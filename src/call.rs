@@ -144,6 +144,8 @@ pub struct Target {
     pub named: [Option<HeaderValue>; 2],
     /// `attempts_total{class="ok"}`, found on first use.
     pub(crate) answered: std::sync::OnceLock<prometheus::IntCounter>,
+    /// Its answers in the book of failures, found on first use.
+    pub(crate) tally: std::sync::OnceLock<Arc<crate::failures::Tally>>,
 }
 
 /// Dense number of a target, for the life of the process.
@@ -235,6 +237,7 @@ impl Target {
             label,
             named,
             answered: std::sync::OnceLock::new(),
+            tally: std::sync::OnceLock::new(),
         }
     }
 }
