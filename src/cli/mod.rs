@@ -5,6 +5,7 @@ pub mod check;
 pub mod config;
 pub mod credit;
 pub mod health;
+pub mod incident;
 pub mod keys;
 pub mod serve;
 pub mod simulate;
@@ -49,6 +50,8 @@ enum Command {
     Simulate(simulate::Args),
     /// Tell a running gateway that credit was added
     Credit(credit::Args),
+    /// Write a report of recent failures for a provider's support, out of a running gateway
+    Incident(incident::Args),
     /// Ask a running gateway whether it is alive (for container health checks)
     Health(health::Args),
 }
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Keys(args) => keys::run(&args),
         Command::Simulate(args) => simulate::run(args),
         Command::Credit(args) => credit::run(&args, &global),
+        Command::Incident(args) => incident::run(&args, &global),
         Command::Health(args) => health::run(&args, &global),
     }
 }

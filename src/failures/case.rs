@@ -282,19 +282,19 @@ pub(super) fn text(from: &str) -> String {
 }
 
 /// RFC 3339, UTC.
-pub(crate) mod time {
+pub(super) mod time {
     use std::time::SystemTime;
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(crate) fn serialize<S: Serializer>(
+    pub(in crate::failures) fn serialize<S: Serializer>(
         at: &SystemTime,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&humantime::format_rfc3339_millis(*at))
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in crate::failures) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<SystemTime, D::Error> {
         let text = String::deserialize(deserializer)?;

@@ -23,7 +23,6 @@ mod minute;
 mod seen;
 mod series;
 
-pub(crate) use self::case::time;
 pub use self::{
     answered::{Good, Tally},
     case::{Case, Conclusion, Failed},
