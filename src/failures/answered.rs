@@ -18,6 +18,7 @@ use super::{Minute, minute::REMEMBERED};
 use crate::{
     call::{Fingerprint, Target},
     config::UpstreamKey,
+    redact::redact,
 };
 
 /// Targets counted by themselves, at 12 KB each; further ones are counted together, per upstream.
@@ -32,6 +33,8 @@ pub struct Tally {
     model: Arc<str>,
     /// weir's own key; `None`: the callers' keys, or none.
     key: Option<Fingerprint>,
+    /// Of the upstream: tells the places of its callers' keys apart.
+    salt: u64,
     /// Unix time in milliseconds; 0: never.
     last: AtomicU64,
     /// By minute modulo a day: the minute in the upper half, its count in the lower.
@@ -79,7 +82,7 @@ impl Answered {
         let tally = target.tally.get_or_init(|| self.tally(target));
         tally.count(now);
         if target.upstream.key == UpstreamKey::Passthrough {
-            let (slot, tag) = self.place(&target.upstream.name, caller);
+            let (slot, tag) = self.place(tally.salt, caller);
             let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
             let word = tag << 32 | (seconds & 0xffff_ffff);
             if slot.load(Relaxed) != word {
@@ -90,7 +93,7 @@ impl Answered {
 
     /// When a call with this caller's key was last answered by `upstream`, if that is still known.
     pub(super) fn worked(&self, upstream: &str, caller: Fingerprint) -> Option<SystemTime> {
-        let (slot, tag) = self.place(upstream, caller);
+        let (slot, tag) = self.place(self.hasher.hash_one(upstream), caller);
         let word = slot.load(Relaxed);
         let seconds = word & 0xffff_ffff;
         (word >> 32 == tag && seconds > 0).then(|| UNIX_EPOCH + Duration::from_secs(seconds))
@@ -118,7 +121,8 @@ impl Answered {
             name.1 = Arc::from("other");
         }
         let (upstream, model) = (Arc::clone(&name.0), Arc::clone(&name.1));
-        let tally = || Arc::new(Tally::new(upstream, model, key));
+        let salt = self.hasher.hash_one(&*upstream);
+        let tally = || Arc::new(Tally::new(upstream, model, key, salt));
         // Renamed upstreams and changed keys could still be many: those that are too many are counted for nobody.
         if tallies.len() >= 2 * TALLIES && !tallies.contains_key(&name) {
             return tally();
@@ -126,10 +130,12 @@ impl Answered {
         Arc::clone(tallies.entry(name).or_insert_with(tally))
     }
 
-    fn place(&self, upstream: &str, caller: Fingerprint) -> (&AtomicU64, u64) {
-        let hash = self.hasher.hash_one((upstream, caller.0));
+    /// `salt`: the upstream's. A fingerprint is a good hash itself: one multiplication spreads both.
+    fn place(&self, salt: u64, caller: Fingerprint) -> (&AtomicU64, u64) {
+        let mixed = (caller.0 ^ salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         // The tag of an empty place is 0; a key's never is.
-        (&self.keys[hash as usize % KEYS], hash >> 32 | 1)
+        let tag = (mixed >> 16 & 0xffff_ffff) | 1;
+        (&self.keys[(mixed >> 50) as usize % KEYS], tag)
     }
 }
 
@@ -142,8 +148,9 @@ impl fmt::Debug for Answered {
 // === impl Tally ===
 
 impl Tally {
-    fn new(upstream: Arc<str>, model: Arc<str>, key: Option<Fingerprint>) -> Self {
+    fn new(upstream: Arc<str>, model: Arc<str>, key: Option<Fingerprint>, salt: u64) -> Self {
         Self {
+            salt,
             upstream,
             model,
             key,
@@ -154,7 +161,8 @@ impl Tally {
 
     fn count(&self, now: SystemTime) {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.last.store(since.as_millis() as u64, Relaxed);
+        let millis = since.as_secs() * 1_000 + u64::from(since.subsec_millis());
+        self.last.store(millis, Relaxed);
         let minute = Minute::of(now).0;
         let slot = &self.slots[(minute % REMEMBERED) as usize];
         let mut seen = slot.load(Relaxed);
@@ -169,17 +177,17 @@ impl Tally {
     }
 
     fn within(&self, from: Minute, to: Minute) -> Good {
-        let counted = |slot: &AtomicU64| {
-            let word = slot.load(Relaxed);
-            (Minute((word >> 32) as u32), word as u32)
+        let counted = |minute: u32| {
+            let word = self.slots[(minute % REMEMBERED) as usize].load(Relaxed);
+            let is_it = word >> 32 == u64::from(minute);
+            is_it.then_some((Minute(minute), word as u32))
         };
-        let mut minutes: Vec<_> = self.slots.iter().map(counted).collect();
-        minutes.retain(|(minute, count)| *count > 0 && (from..=to).contains(minute));
-        minutes.sort_unstable();
+        let from = from.max(to.oldest_remembered());
+        let minutes = (from.0..=to.0).filter_map(counted).collect();
         let last = self.last.load(Relaxed);
         Good {
             upstream: self.upstream.to_string(),
-            model: self.model.to_string(),
+            model: redact(&self.model).into_owned(),
             key: self.key.map(|key| key.to_string()),
             minutes,
             last: (last > 0).then(|| UNIX_EPOCH + Duration::from_millis(last)),
@@ -219,7 +227,7 @@ mod tests {
         #[test]
         fn every_answer_of_the_last_day_is_counted_once(mut times in prop::collection::vec(0_u64..200_000, 1..200)) {
             times.sort_unstable();
-            let tally = Tally::new("u".into(), "m".into(), None);
+            let tally = Tally::new("u".into(), "m".into(), None, 0);
             for time in &times {
                 tally.count(at(*time));
             }
@@ -233,7 +241,7 @@ mod tests {
 
     #[test]
     fn threads_that_meet_at_a_new_minute_lose_no_count() {
-        let tally = Tally::new("u".into(), "m".into(), None);
+        let tally = Tally::new("u".into(), "m".into(), None, 0);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
@@ -251,7 +259,7 @@ mod tests {
     #[test]
     fn a_callers_key_is_known_to_work_only_where_it_did() {
         let answered = Answered::default();
-        let (slot, tag) = answered.place("a", Fingerprint(7));
+        let (slot, tag) = answered.place(answered.hasher.hash_one("a"), Fingerprint(7));
         slot.store(tag << 32 | 5, Relaxed);
         assert_eq!(
             answered.worked("a", Fingerprint(7)),

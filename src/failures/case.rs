@@ -130,7 +130,7 @@ impl Case {
 impl Failed {
     pub(super) fn of(attempt: &Attempt, failure: &Failure) -> Self {
         Self {
-            model: attempt.target.label.to_string(),
+            model: text(&attempt.target.label),
             key: key(attempt).map(|key| key.to_string()),
             ..Self::told(failure)
         }
@@ -142,7 +142,7 @@ impl Failed {
         Self {
             upstream: upstream.name.to_string(),
             provider: upstream.provider.name.to_string(),
-            model: attempt.target.label.to_string(),
+            model: text(&attempt.target.label),
             // Its head was a good one.
             status: Some(200),
             what: "the stream broke after its first content".to_owned(),
@@ -160,7 +160,7 @@ impl Failed {
         Self {
             upstream: upstream.name.to_string(),
             provider: upstream.provider.name.to_string(),
-            model: failure.target.label.to_string(),
+            model: text(&failure.target.label),
             status: failure.seen.status.map(|status| status.as_u16()),
             what: failure.what.clone(),
             headers: failure.seen.texts(),

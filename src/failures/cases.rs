@@ -108,6 +108,11 @@ impl Cases {
         self.bound()
     }
 
+    /// Whether there is a case of this call.
+    pub(super) fn knows(&self, id: RequestId) -> bool {
+        self.all.contains_key(&id)
+    }
+
     /// All of them, in any order: sorted outside the lock.
     pub(super) fn unsorted(&self) -> Vec<Arc<Case>> {
         self.all

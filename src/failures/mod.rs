@@ -11,7 +11,7 @@
 //! | `effects` | what it meant for callers, per minute | a day |
 //! | `change` | changes of circuits | 512 |
 //!
-//! A failing call takes the one lock twice, for some hundred nanoseconds: what costs more (texts, what is pushed out) is
+//! A failing call takes the one lock three times, for some hundred nanoseconds: what costs more (texts, what is pushed out) is
 //! made and dropped outside of it. A call that went well takes none.
 
 mod answered;
@@ -116,8 +116,8 @@ impl Failures {
         drop((replaced, dropped));
     }
 
-    /// A call has ended that met a failure, an open circuit or a refusal. `failed`: not well. Of one that ended well
-    /// and met no failure only the count is of interest: its `conclusion` is not asked for.
+    /// A call has ended that may have met a failure, an open circuit or a refusal. `failed`: not well. `conclusion` is
+    /// asked for only when it will be of interest.
     pub fn concluded(
         &self,
         call: &Call,
@@ -126,14 +126,19 @@ impl Failures {
         conclusion: impl FnOnce() -> Conclusion,
     ) {
         let minute = Minute::of(SystemTime::now());
-        let conclusion = (failed || ended.attempts > 1).then(conclusion);
         let mut book = self.lock();
+        let known = book.cases.knows(call.id);
+        if !(known || failed || ended.moved || ended.attempts > 1) {
+            return;
+        }
         book.effects.count(ended, minute);
-        let dropped = conclusion.map(|conclusion| {
-            let begin = failed.then_some(|| Case::of(call));
-            book.cases.concluded(call.id, begin, conclusion)
-        });
         drop(book);
+        if !(known || failed) {
+            return;
+        }
+        let conclusion = conclusion();
+        let begin = failed.then_some(|| Case::of(call));
+        let dropped = self.lock().cases.concluded(call.id, begin, conclusion);
         drop(dropped);
     }
 
@@ -167,9 +172,11 @@ impl Failures {
         cases::sorted(cases)
     }
 
-    /// Everything within these minutes, both included. `with_cases`: the single calls, too.
+    /// Everything within these minutes, both included; not before the minute from which on it is whole. `with_cases`: the single calls, too.
     pub fn within(&self, from: Minute, to: Minute, with_cases: bool) -> Extract {
         let book = self.lock();
+        let whole_from = book.series.whole_from();
+        let from = whole_from.map_or(from, |whole| whole.max(from));
         let within = |at: SystemTime| (from..=to).contains(&Minute::of(at));
         let extract = Extract {
             good: Vec::new(),
@@ -186,7 +193,7 @@ impl Failures {
             } else {
                 Vec::new()
             },
-            whole_from: book.series.whole_from(),
+            whole_from,
         };
         drop(book);
         let mut cases = extract.cases;

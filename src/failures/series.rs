@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Failed, Minute};
-use crate::triage::Class;
+use crate::{redact::redact, triage::Class};
 
 /// Targets × classes counted by themselves; further ones are counted as model `other`, or dropped.
 const SERIES: usize = 512;
@@ -137,7 +137,7 @@ impl AllSeries {
                 let slots: Vec<_> = line.slots.iter().filter(within).cloned().collect();
                 (!slots.is_empty()).then(|| Bad {
                     upstream: name.upstream.to_string(),
-                    model: name.model.to_string(),
+                    model: redact(&name.model).into_owned(),
                     class: name.class,
                     after_content: name.after_content,
                     slots,
@@ -274,16 +274,20 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn counts_add_up_and_bounds_hold(
             mut load in prop::collection::vec((0_u64..400_000, 0_u16..1_000, any::<bool>()), 1..1500)
         ) {
             load.sort_unstable();
             let mut series = AllSeries::default();
-            for (second, model, named) in &load {
+            for (n, (second, model, named)) in load.iter().enumerate() {
                 series.count(name(*model, Class::Timeout), failed(named.then_some("req_1")), at(*second));
                 prop_assert!(series.all.len() <= SERIES + SERIES / 4 && series.slots <= SLOTS);
-                prop_assert_eq!(series.slots, series.all.values().map(|line| line.slots.len()).sum::<usize>());
+                if n % 100 == 0 {
+                    let slots: usize = series.all.values().map(|line| line.slots.len()).sum();
+                    prop_assert_eq!(series.slots, slots);
+                }
             }
             let last = Minute::of(at(load[load.len() - 1].0));
             let from = last.oldest_remembered().max(series.whole_from().unwrap_or_default());

@@ -226,7 +226,7 @@ impl Case<'_> {
         } else {
             let fine: Vec<_> = fine
                 .iter()
-                .map(|(model, n)| format!("`{model}`: {} answered, none failed", calls(*n)))
+                .map(|(model, n)| format!("`{model}`: {n} answered, none failed"))
                 .collect();
             let evidence = format!("{}; failing: {}.", list(&fine), list(&names));
             self.rule_out(
@@ -253,13 +253,7 @@ impl Case<'_> {
                     .map(|s| u64::from(s.count))
                     .sum();
                 let fine = answered > 0 && (failed as f64) < FINE * (answered + failed) as f64;
-                fine.then(|| {
-                    format!(
-                        "`{}`: {} answered, {failed} failed",
-                        other.upstream,
-                        calls(answered)
-                    )
-                })
+                fine.then(|| format!("`{}`: {answered} answered, {failed} failed", other.upstream))
             })
             .collect();
         if !fine.is_empty() {
@@ -380,9 +374,9 @@ impl Case<'_> {
                 None => {}
             }
         }
-        let of = format!("Of the {} in the book that failed here", calls(met));
+        let of = format!("of the {} in the book that failed here", calls(met));
         if elsewhere > 0 {
-            let evidence = format!("{of}, {elsewhere} were answered by another upstream.");
+            let evidence = format!("Answered by another upstream: {elsewhere} {of}.");
             self.rule_out(
                 "request",
                 "Not the callers' requests: the same calls succeeded elsewhere.",
@@ -390,7 +384,7 @@ impl Case<'_> {
             );
         }
         if again > 0 {
-            let evidence = format!("{of}, {again} were answered here by a repeat.");
+            let evidence = format!("Answered here by a repeat: {again} {of}.");
             self.rule_out(
                 "request",
                 "Not the callers' requests: the same calls succeeded when repeated.",
@@ -398,7 +392,7 @@ impl Case<'_> {
             );
         }
         if elsewhere + again == 0 && met > 0 {
-            let evidence = format!("{of}, none was answered later or elsewhere.");
+            let evidence = format!("Answered later or elsewhere: none {of}.");
             self.leave_open("request", "Something in the requests themselves.", evidence);
         }
     }

@@ -97,7 +97,7 @@ impl Report {
         };
         writeln!(
             out,
-            "- Upstream calls: {}, of which {} failed ({:.1} %){mistakes}; {} answered in full",
+            "- Attempts: {}, of which {} failed ({:.1} %){mistakes}; {} answered in full",
             upstream.attempts,
             upstream.failures,
             upstream.failure_share * 100.0,
@@ -114,7 +114,7 @@ impl Report {
         for class in &upstream.classes {
             row(out, class)?;
         }
-        for class in &upstream.classes {
+        for class in upstream.classes.iter().filter(|c| !c.callers_mistake) {
             evidence(out, class)?;
         }
         Ok(())
@@ -220,12 +220,21 @@ impl Report {
             "\n## Timeline\n\nSteps of {}; the bar is the share that failed.\n",
             count(timeline.minutes.into(), "minute")
         )?;
-        writeln!(out, "```text\nbegin (UTC)        calls  failed")?;
+        writeln!(out, "```text\nbegin (UTC)       attempts  failed")?;
+        let mut quiet = false;
         for row in &timeline.rows {
+            if row.attempts + row.failures == 0 {
+                if !std::mem::replace(&mut quiet, true) {
+                    writeln!(out, "...")?;
+                }
+                continue;
+            }
+            quiet = false;
             // `2026-07-01T12:00:00Z` → `2026-07-01 12:00`
             let at = row.at.get(..16).unwrap_or(&row.at).replace('T', " ");
             let bar = bar(row.failures, row.attempts);
-            writeln!(out, "{at} {:>7} {:>7} {bar}", row.attempts, row.failures)?;
+            let line = format!("{at}  {:>8} {:>7} {bar}", row.attempts, row.failures);
+            writeln!(out, "{}", line.trim_end())?;
         }
         writeln!(out, "```")
     }

@@ -240,7 +240,7 @@ fn title(
         worst.name,
         worst.host,
         worst.failures,
-        calls(worst.attempts),
+        count(worst.attempts, "attempt"),
         class.class,
     )
 }

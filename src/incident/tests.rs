@@ -293,7 +293,7 @@ fn another_upstream_proves_something_only_while_this_one_failed() {
     assert!(has(
         &report(&meanwhile).ruled_out,
         "network",
-        "`azure`: 9 calls answered, 0 failed"
+        "`azure`: 9 answered, 0 failed"
     ));
     let mut failing_too = failing();
     failing_too.push(bad("azure", Class::ServerError, &[("11:00:00", 5)]));

@@ -13,6 +13,7 @@ mod caching;
 mod edges;
 mod fidelity;
 mod hangup;
+mod incident;
 mod ingress;
 mod keys;
 mod money;

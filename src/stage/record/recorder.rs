@@ -130,8 +130,9 @@ impl Entry {
             return;
         }
         let time = self.call.arrived.elapsed();
-        self.count(outcome, usage, time);
+        // First: who sees the call in the metrics finds it in the book.
         self.conclude(outcome, time);
+        self.count(outcome, usage, time);
         if let Some(log) = &self.recorder.log {
             log.line(&self.line(outcome, usage, time));
         }
@@ -145,7 +146,9 @@ impl Entry {
             moved: self.call.meter.has_moved(),
             sdk_repeat: self.call.sdk.retry_count > 0,
         };
-        if self.class.is_none() && ended.attempts < 2 && !ended.moved {
+        // Who left may have left after a failure: the book knows.
+        let went_well = outcome == Outcome::Ok && ended.attempts < 2 && !ended.moved;
+        if went_well && self.class.is_none() {
             return;
         }
         let circuit = self.circuit.take();
