@@ -304,7 +304,7 @@ async fn a_caller_who_leaves_between_two_attempts_leaves_no_open_case() {
     in_time(async {
         let first = sim().await;
         first.control().inject(overloaded("req_1", 1)).unwrap();
-        let weir = Weir::over(&first.base_url(), "[retry]\nbase = \"30s\"\n");
+        let weir = Weir::over(&first.base_url(), "[retry]\nbase = \"10s\"\n");
         let (_admin, at) = admin(&weir).await;
         let ask = chat(MARK, false);
         let addr = weir.addr;
