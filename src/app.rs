@@ -131,16 +131,21 @@ impl State {
                     .with_label_values(&[&*target.upstream.name])
                     .observe(time.as_secs_f64());
             }));
+        let (failures, outages) = (Arc::<Failures>::default(), Arc::<Outages>::default());
         let alerts = Arc::new(Alerts::new(Arc::clone(&metrics), connector.clone()));
-        let (book, tell) = (telemetry::breaker_hook(&metrics), alerts.hook());
+        let (count, book, tell) = (
+            telemetry::breaker_hook(&metrics),
+            Arc::clone(&failures),
+            alerts.hook(),
+        );
         let hook: breaker::Hook = Arc::new(move |change: &breaker::Transition| {
-            book(change);
+            count(change);
+            book.changed(change);
             tell(change);
         });
         let circuits = Arc::new(breaker::Circuits::new(config.breaker.clone()).with_hook(hook));
         alerts.follow(&circuits);
         telemetry::watch_breaker(&metrics, &circuits);
-        let (failures, outages) = (Arc::<Failures>::default(), Arc::<Outages>::default());
         Ok(Self {
             recorder: Arc::new(Recorder::new(
                 Arc::clone(&metrics),

@@ -146,6 +146,8 @@ pub struct Target {
     pub(crate) answered: std::sync::OnceLock<prometheus::IntCounter>,
     /// Repeats since its last success.
     pub(crate) fruitless: crate::stage::retry::Fruitless,
+    /// Its answers in the book of failures, found on first use.
+    pub(crate) tally: std::sync::OnceLock<Arc<crate::failures::Tally>>,
 }
 
 /// Dense number of a target, for the life of the process.
@@ -238,6 +240,7 @@ impl Target {
             named,
             answered: std::sync::OnceLock::new(),
             fruitless: crate::stage::retry::Fruitless::default(),
+            tally: std::sync::OnceLock::new(),
         }
     }
 }

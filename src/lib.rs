@@ -41,7 +41,7 @@
 //! | [`upstream`] | connections to providers |
 //! | [`witness`] | sees how every attempt ends; tells metrics and the two below |
 //! | [`failures`], [`outage`] | the book of recent failures; whose outage it is |
-//! | [`redact`] | takes credentials out of texts |
+//! | [`incident`] | the report for a support ticket |
 //! | [`models`] | what is known of models |
 //! | [`alerts`] | a webhook is told when circuits open and close |
 //! | [`telemetry`], [`admin`] | metrics, logs; the operators' listener |
@@ -60,6 +60,7 @@ pub mod dialect;
 pub mod doctor;
 pub mod error;
 pub mod failures;
+pub mod incident;
 pub mod json;
 pub mod models;
 pub mod outage;

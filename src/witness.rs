@@ -6,13 +6,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use http::{HeaderMap, HeaderValue};
+
 use crate::{
     call::{Attempt, End, How, Reply, Watch},
     error::{Error, Failure},
     failures::Failures,
     outage::Outages,
     telemetry::Metrics,
-    triage::{Class, Confidence},
+    triage::{Class, Confidence, Evidence, Transport, Verdict, judge},
 };
 
 /// See the module's documentation.
@@ -28,6 +30,8 @@ pub struct Witness {
 struct Following {
     witness: Arc<Witness>,
     attempt: Attempt,
+    /// The provider's, from the stream's head.
+    request_id: Option<HeaderValue>,
 }
 
 // === impl Witness ===
@@ -45,6 +49,7 @@ impl Witness {
     /// The attempt was answered, its head (and a stream's first content) came after `time`.
     pub fn answered(self: &Arc<Self>, attempt: &Attempt, reply: &mut Reply, time: Duration) {
         self.metrics.attempt(&attempt.target, "ok");
+        self.failures.answered(attempt);
         let stream = reply.body.is_stream();
         self.outages.answered(
             &attempt.target,
@@ -54,6 +59,7 @@ impl Witness {
             let following = Following {
                 witness: Arc::clone(self),
                 attempt: attempt.clone(),
+                request_id: reply.learnt.provider_request_id.clone(),
             };
             reply.body.on_end(following, None);
         }
@@ -92,9 +98,29 @@ impl Witness {
         );
     }
 
-    fn broke(&self, attempt: &Attempt, class: Class) {
+    fn broke(&self, attempt: &Attempt, class: Class, request_id: Option<&HeaderValue>) {
+        let verdict = verdict(attempt, class);
+        let request_id = request_id.and_then(|id| id.to_str().ok());
+        self.failures.broke(attempt, &verdict, request_id);
         self.outages.failed(&attempt.target, class);
     }
+}
+
+/// The verdict on a stream that broke after its first content. What its source made of it was the class.
+fn verdict(attempt: &Attempt, class: Class) -> Verdict {
+    let evidence = Evidence {
+        status: 200,
+        headers: &HeaderMap::new(),
+        body: b"",
+        transport: Transport::StreamEvent,
+        endpoint: attempt.call.path.path(),
+    };
+    let mut verdict = judge(&attempt.target.upstream.provider, &evidence);
+    if verdict.class != class {
+        verdict.class = class;
+        verdict.advice = "The provider ended its stream with an error, or said nothing more, after the first content. What was received is not complete.".into();
+    }
+    verdict
 }
 
 // === impl Following ===
@@ -102,7 +128,8 @@ impl Witness {
 impl Watch for Following {
     fn end(&mut self, end: &End) {
         if let How::Broken(class) = end.how {
-            self.witness.broke(&self.attempt, class);
+            let request_id = self.request_id.as_ref();
+            self.witness.broke(&self.attempt, class, request_id);
         }
     }
 }

@@ -22,9 +22,9 @@ use crate::{
 
 /// What the handlers see.
 #[derive(Clone, Debug)]
-struct Admin {
-    state: Arc<app::State>,
-    parts: tokio::sync::watch::Receiver<Arc<app::Parts>>,
+pub(super) struct Admin {
+    pub(super) state: Arc<app::State>,
+    pub(super) parts: tokio::sync::watch::Receiver<Arc<app::Parts>>,
 }
 
 /// A running admin listener; ends when dropped.
@@ -87,6 +87,8 @@ fn router(admin: Admin) -> Router {
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
         .route("/status", get(status))
+        .route("/incident", get(super::incident::report))
+        .route("/case", get(super::incident::case))
         .route("/credit/topped-up", post(topped_up))
         .route("/", get(index))
         .layer(TimeoutLayer::with_status_code(
@@ -151,6 +153,6 @@ async fn topped_up(
 }
 
 async fn index() -> Response {
-    let page = "weir\n\n/status   upstreams, routes, circuits, cache (JSON)\n/metrics  Prometheus\n/readyz   503 while draining\n/healthz  200 while alive\n";
+    let page = "weir\n\n/status   upstreams, routes, circuits, cache (JSON)\n/incident report of recent failures (?since=2h&until=&upstream=&format=md|json)\n/case     one call that met failures (?id=)\n/metrics  Prometheus\n/readyz   503 while draining\n/healthz  200 while alive\n";
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], page).into_response()
 }

@@ -1,11 +1,14 @@
 //! `/status`: the state of things in one JSON object.
 
+use std::{collections::BTreeMap, time::SystemTime};
+
 use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
     app::{Parts, State},
     config::UpstreamKey,
+    failures::{Failures, Minute},
     stage::breaker::CircuitStatus,
 };
 
@@ -24,6 +27,7 @@ pub struct Status {
     /// Circuits that are not closed.
     circuits: Vec<CircuitStatus>,
     cache: Option<CacheState>,
+    failures: FailuresStatus,
 }
 
 #[derive(Debug, Serialize)]
@@ -39,6 +43,31 @@ struct RouteStatus {
     name: String,
     models: Vec<String>,
     targets: Vec<String>,
+}
+
+/// Failed attempts of the last ten minutes.
+#[derive(Debug, Serialize)]
+struct FailuresStatus {
+    minutes: u32,
+    counts: Vec<FailureCount>,
+    /// The latest one.
+    last: Option<LastFailure>,
+}
+
+#[derive(Debug, Serialize)]
+struct FailureCount {
+    upstream: String,
+    class: &'static str,
+    count: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct LastFailure {
+    /// RFC 3339, UTC.
+    at: String,
+    upstream: String,
+    class: String,
+    provider_request_id: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -96,6 +125,47 @@ impl Status {
             cache: state.cache().map(|cache| CacheState {
                 entries: cache.entry_count(),
                 bytes: cache.weighted_size(),
+            }),
+            failures: FailuresStatus::of(&state.failures, SystemTime::now()),
+        }
+    }
+}
+
+// === impl FailuresStatus ===
+
+impl FailuresStatus {
+    /// Minutes told of, the running one included.
+    const MINUTES: u32 = 10;
+
+    fn of(failures: &Failures, now: SystemTime) -> Self {
+        let to = Minute::of(now);
+        let from = Minute(to.0.saturating_sub(Self::MINUTES - 1));
+        let bad = failures.within(from, to, false).bad;
+        let mut counts: BTreeMap<(&str, &'static str), u64> = BTreeMap::new();
+        for bad in &bad {
+            *counts
+                .entry((&bad.upstream, bad.class.as_str()))
+                .or_default() += bad.count();
+        }
+        let last = bad
+            .iter()
+            .map(|bad| &bad.last)
+            .max_by_key(|failed| failed.at);
+        Self {
+            minutes: Self::MINUTES,
+            counts: counts
+                .into_iter()
+                .map(|((upstream, class), count)| FailureCount {
+                    upstream: upstream.to_owned(),
+                    class,
+                    count,
+                })
+                .collect(),
+            last: last.map(|failed| LastFailure {
+                at: humantime::format_rfc3339_millis(failed.at).to_string(),
+                upstream: failed.upstream.clone(),
+                class: failed.class.clone(),
+                provider_request_id: failed.provider_request_id.clone(),
             }),
         }
     }

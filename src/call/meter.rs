@@ -9,6 +9,7 @@ use std::{
 #[derive(Debug, Default)]
 pub struct Meter {
     attempts: AtomicU32,
+    moves: AtomicU32,
     waited_us: AtomicU64,
     upstream_us: AtomicU64,
 }
@@ -24,6 +25,16 @@ impl Meter {
     /// Attempts that reached a provider.
     pub fn attempts(&self) -> u32 {
         self.attempts.load(Ordering::Relaxed)
+    }
+
+    /// The call goes on to another target.
+    pub fn moved(&self) {
+        self.moves.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether it has gone to another target than its first.
+    pub fn has_moved(&self) -> bool {
+        self.moves.load(Ordering::Relaxed) > 0
     }
 
     /// weir held the call back on purpose: a limit, a backoff, a told wait.

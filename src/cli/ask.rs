@@ -10,8 +10,8 @@ use std::{
 use crate::config::Listen;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Of an answer no more is read.
-const MAX_ANSWER: u64 = 1 << 20;
+/// A longer answer is refused: none of ours is.
+const MAX_ANSWER: u64 = 8 << 20;
 
 /// The status and the body of the answer.
 pub(super) fn ask(listen: &Listen, method: &str, path: &str) -> io::Result<(u16, String)> {
@@ -42,7 +42,11 @@ fn exchange(mut stream: impl Read + Write, method: &str, path: &str) -> io::Resu
         "{method} {path} HTTP/1.0\r\nhost: weir\r\ncontent-length: 0\r\n\r\n"
     )?;
     let mut answer = Vec::new();
-    stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
+    stream.take(MAX_ANSWER + 1).read_to_end(&mut answer)?;
+    if answer.len() as u64 > MAX_ANSWER {
+        let what = "the answer is too long to be one of weir's";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
     let answer = String::from_utf8_lossy(&answer);
     let strange = || io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP");
     let status = answer

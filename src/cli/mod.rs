@@ -7,6 +7,7 @@ pub mod config;
 pub mod credit;
 pub mod doctor;
 pub mod health;
+pub mod incident;
 pub mod keys;
 pub mod serve;
 pub mod simulate;
@@ -55,6 +56,8 @@ enum Command {
     Credit(credit::Args),
     /// Try the webhook of the configuration
     Alerts(alerts::Args),
+    /// Write a report of recent failures for a provider's support, out of a running gateway
+    Incident(incident::Args),
     /// Ask a running gateway whether it is alive (for container health checks)
     Health(health::Args),
 }
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(args),
         Command::Credit(args) => credit::run(&args, &global),
         Command::Alerts(args) => alerts::run(&args, &global),
+        Command::Incident(args) => incident::run(&args, &global),
         Command::Health(args) => health::run(&args, &global),
     }
 }

@@ -5,13 +5,17 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    call::{Attempt, Call},
+    call::{Attempt, Call, Fingerprint},
+    config::UpstreamKey,
     error::{Error, Failure},
     redact::redact,
+    triage::Verdict,
 };
 
 /// Longer texts of a provider's (codes, ids, names) are cut.
 const LONGEST: usize = 256;
+/// What a case costs beside itself: its entry in the book's table (which is half empty) and in its order.
+const BOOKED: usize = 180;
 
 /// One call that met failures.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -68,6 +72,9 @@ pub struct Failed {
     pub headers: Vec<(String, String)>,
     /// The key was weir's own, not the caller's.
     pub own_key: bool,
+    /// Fingerprint of the key that was sent, where it is known.
+    #[serde(default)]
+    pub key: Option<String>,
     /// It broke after its first content had gone to the caller.
     pub after_content: bool,
 }
@@ -96,7 +103,7 @@ impl Case {
         Self {
             id: call.id.to_string(),
             at: SystemTime::now(),
-            app: call.app.name.to_string(),
+            app: text(&call.app.name),
             path: text(call.path.path()),
             model: call.envelope.model.as_deref().map(text),
             stream: call.envelope.stream,
@@ -105,26 +112,72 @@ impl Case {
             conclusion: None,
         }
     }
+
+    /// Bytes that it takes, with its place in the book.
+    pub(super) fn weight(&self) -> usize {
+        let texts = [&self.id, &self.app, &self.path];
+        BOOKED
+            + size_of::<Self>()
+            + texts.iter().map(|text| text.len()).sum::<usize>()
+            + self.model.as_ref().map_or(0, String::len)
+            + self.failures.iter().map(Failed::weight).sum::<usize>()
+            + self.conclusion.as_ref().map_or(0, Conclusion::weight)
+    }
 }
 
 // === impl Failed ===
 
 impl Failed {
     pub(super) fn of(attempt: &Attempt, failure: &Failure) -> Self {
-        let mut failed = Self::told(failure);
-        failed.model = attempt.target.label.to_string();
-        failed
+        Self {
+            model: text(&attempt.target.label),
+            key: key(attempt).map(|key| key.to_string()),
+            ..Self::told(failure)
+        }
+    }
+
+    /// A stream that broke after its first content.
+    pub(super) fn broken(attempt: &Attempt, verdict: &Verdict, request_id: Option<&str>) -> Self {
+        let upstream = &attempt.target.upstream;
+        Self {
+            upstream: upstream.name.to_string(),
+            provider: upstream.provider.name.to_string(),
+            model: text(&attempt.target.label),
+            // Its head was a good one.
+            status: Some(200),
+            what: "the stream broke after its first content".to_owned(),
+            provider_request_id: request_id.map(text),
+            own_key: upstream.key != UpstreamKey::Passthrough,
+            key: key(attempt).map(|key| key.to_string()),
+            after_content: true,
+            ..Self::judged(verdict)
+        }
     }
 
     /// Of a failure that may be another call's.
     pub fn told(failure: &Failure) -> Self {
-        let (verdict, upstream) = (&failure.verdict, &failure.target.upstream);
+        let upstream = &failure.target.upstream;
         Self {
-            at: SystemTime::now(),
             upstream: upstream.name.to_string(),
             provider: upstream.provider.name.to_string(),
-            model: failure.target.label.to_string(),
+            model: text(&failure.target.label),
             status: failure.seen.status.map(|status| status.as_u16()),
+            what: failure.what.clone(),
+            headers: failure.seen.texts(),
+            own_key: failure.own_key,
+            after_content: failure.after_content,
+            ..Self::judged(&failure.verdict)
+        }
+    }
+
+    /// What the verdict tells; the rest is empty.
+    fn judged(verdict: &Verdict) -> Self {
+        Self {
+            at: SystemTime::now(),
+            upstream: String::new(),
+            provider: String::new(),
+            model: String::new(),
+            status: None,
             class: verdict.class.to_string(),
             scope: verdict.scope.to_string(),
             confidence: format!("{:?}", verdict.confidence).to_ascii_lowercase(),
@@ -136,14 +189,62 @@ impl Failed {
             fallback_helps: verdict.fallback_helps.to_string(),
             wait_seconds: verdict.wait.as_ref().map(Duration::as_secs_f64),
             advice: verdict.advice.to_string(),
-            what: failure.what.clone(),
+            what: String::new(),
             organization: verdict.organization.as_deref().map(text),
             project: verdict.project.as_deref().map(text),
             provider_request_id: verdict.request_id.as_deref().map(text),
-            headers: failure.seen.texts(),
-            own_key: failure.own_key,
-            after_content: failure.after_content,
+            headers: Vec::new(),
+            own_key: false,
+            key: None,
+            after_content: false,
         }
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn weight(&self) -> usize {
+        let texts = [
+            &self.upstream,
+            &self.provider,
+            &self.model,
+            &self.class,
+            &self.scope,
+            &self.confidence,
+            &self.rule,
+            &self.waiting_helps,
+            &self.retry_same,
+            &self.fallback_helps,
+            &self.advice,
+            &self.what,
+        ];
+        let perhaps = [
+            &self.code,
+            &self.kind,
+            &self.organization,
+            &self.project,
+            &self.provider_request_id,
+            &self.key,
+        ];
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| size_of::<(String, String)>() + name.len() + value.len());
+        size_of::<Self>()
+            + texts.iter().map(|text| text.len()).sum::<usize>()
+            + perhaps
+                .into_iter()
+                .flatten()
+                .map(String::len)
+                .sum::<usize>()
+            + headers.sum::<usize>()
+    }
+}
+
+/// The fingerprint of the key that an attempt sends.
+fn key(attempt: &Attempt) -> Option<Fingerprint> {
+    match &attempt.target.upstream.key {
+        UpstreamKey::Held(secret) => Some(Fingerprint::of(secret.expose().as_bytes())),
+        UpstreamKey::Passthrough => Some(attempt.call.credential.fingerprint),
+        UpstreamKey::None => None,
     }
 }
 
@@ -160,8 +261,19 @@ impl Conclusion {
     }
 }
 
+impl Conclusion {
+    /// Bytes that it takes.
+    pub(super) fn weight(&self) -> usize {
+        let texts = [&self.class, &self.answered_by];
+        size_of::<Self>()
+            + self.outcome.len()
+            + texts.into_iter().flatten().map(String::len).sum::<usize>()
+            + self.circuit.as_ref().map_or(0, |failed| failed.weight())
+    }
+}
+
 /// A text that came from outside: bounded, and without anything that looks like a key.
-fn text(from: &str) -> String {
+pub(super) fn text(from: &str) -> String {
     let cut = from
         .char_indices()
         .nth(LONGEST)
@@ -170,22 +282,97 @@ fn text(from: &str) -> String {
 }
 
 /// RFC 3339, UTC.
-mod time {
+pub(super) mod time {
     use std::time::SystemTime;
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(in crate::failures) fn serialize<S: Serializer>(
         at: &SystemTime,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&humantime::format_rfc3339_millis(*at))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in crate::failures) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<SystemTime, D::Error> {
         let text = String::deserialize(deserializer)?;
         humantime::parse_rfc3339(&text).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod examples {
+    use super::*;
+
+    impl Case {
+        pub(crate) fn example() -> Self {
+            Self {
+                id: "wr_6a0000000123456789abcdef".into(),
+                at: SystemTime::UNIX_EPOCH,
+                app: "shop".into(),
+                path: "/v1/chat/completions".into(),
+                model: Some("gpt-4o".into()),
+                stream: false,
+                sdk_retry: 0,
+                failures: Vec::new(),
+                conclusion: None,
+            }
+        }
+    }
+
+    impl Failed {
+        pub(crate) fn example() -> Self {
+            let headers = [
+                ("content-type", "application/json"),
+                ("openai-organization", "org-acme"),
+                ("server", "cloudflare"),
+                ("cf-ray", "8f1f00000000abcd-FRA"),
+                ("x-request-id", "req_0123456789abcdef0123456789abcdef"),
+                ("x-ratelimit-limit-requests", "500"),
+                ("x-ratelimit-remaining-requests", "499"),
+            ];
+            Self {
+                at: SystemTime::UNIX_EPOCH,
+                upstream: "openai".into(),
+                provider: "openai".into(),
+                model: "gpt-4o".into(),
+                status: Some(503),
+                class: "overloaded".into(),
+                scope: "model".into(),
+                confidence: "certain".into(),
+                rule: "openai/overloaded".into(),
+                code: None,
+                kind: Some("server_error".into()),
+                waiting_helps: "partly".into(),
+                retry_same: "partly".into(),
+                fallback_helps: "yes".into(),
+                wait_seconds: None,
+                advice: "The provider is overloaded. It is not your limit: retry with backoff or use another model.".into(),
+                what: "the provider answered 503 Service Unavailable".into(),
+                organization: Some("org-acme".into()),
+                project: Some("proj_shop".into()),
+                provider_request_id: Some("req_0123456789abcdef0123456789abcdef".into()),
+                headers: headers.map(|(n, v)| (n.into(), v.into())).into(),
+                own_key: true,
+                key: Some("00c0ffee00c0ffee".into()),
+                after_content: false,
+            }
+        }
+    }
+
+    impl Conclusion {
+        pub(crate) fn example() -> Self {
+            Self {
+                outcome: "ok".into(),
+                status: 200,
+                class: None,
+                answered_by: Some("azure".into()),
+                attempts: 2,
+                duration_seconds: 1.5,
+                circuit: None,
+            }
+        }
     }
 }

@@ -17,6 +17,7 @@ mod edges;
 mod fidelity;
 mod hangup;
 mod in_band;
+mod incident;
 mod ingress;
 mod keys;
 mod money;

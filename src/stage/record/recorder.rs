@@ -10,7 +10,7 @@ use crate::{
     call::{CacheStatus, Call, End, How, Learnt, Watch},
     dialect::openai::Usage,
     error::Error,
-    failures::{Conclusion, Failed, Failures},
+    failures::{Conclusion, Ended, Failed, Failures},
     telemetry::{
         Metrics,
         access_log::{AccessLog, Line},
@@ -130,20 +130,29 @@ impl Entry {
             return;
         }
         let time = self.call.arrived.elapsed();
-        self.count(outcome, usage, time);
+        // First: who sees the call in the metrics finds it in the book.
         self.conclude(outcome, time);
+        self.count(outcome, usage, time);
         if let Some(log) = &self.recorder.log {
             log.line(&self.line(outcome, usage, time));
         }
     }
 
-    /// For the book of failures, when there was one.
+    /// For the book of failures, when there was one or when the call could not go where it was meant to.
     fn conclude(&mut self, outcome: Outcome, time: Duration) {
-        let attempts = self.call.meter.attempts();
-        if self.class.is_none() && attempts < 2 {
+        let ended = Ended {
+            outcome,
+            attempts: self.call.meter.attempts(),
+            moved: self.call.meter.has_moved(),
+            sdk_repeat: self.call.sdk.retry_count > 0,
+        };
+        // Who left may have left after a failure: the book knows.
+        let went_well = outcome == Outcome::Ok && ended.attempts < 2 && !ended.moved;
+        if went_well && self.class.is_none() {
             return;
         }
-        let conclusion = Conclusion {
+        let circuit = self.circuit.take();
+        let conclusion = || Conclusion {
             outcome: outcome.as_str().to_owned(),
             status: self.status.as_u16(),
             class: self.class.map(str::to_owned),
@@ -152,13 +161,13 @@ impl Entry {
                 .target
                 .as_ref()
                 .map(|t| t.upstream.name.to_string()),
-            attempts,
+            attempts: ended.attempts,
             duration_seconds: time.as_secs_f64(),
-            circuit: self.circuit.take(),
+            circuit,
         };
         self.recorder
             .failures
-            .concluded(&self.call, self.class.is_some(), conclusion);
+            .concluded(&self.call, self.class.is_some(), ended, conclusion);
     }
 
     fn count(&self, outcome: Outcome, usage: Option<Usage>, time: Duration) {

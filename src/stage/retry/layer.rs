@@ -316,6 +316,7 @@ impl Loop<'_> {
         self.shared
             .metrics
             .fallback(&targets[index], &targets[next], error.class());
+        call.meter.moved();
         Some(next)
     }
 
