@@ -74,7 +74,7 @@ impl Witness {
             self.unrecognized(attempt, failure);
         }
         self.failures.failed(attempt, failure);
-        self.outages.failed(&attempt.target, failure.verdict.class);
+        self.outage(attempt, failure.verdict.class);
     }
 
     /// No rule knew it: the rules want a look.
@@ -93,7 +93,14 @@ impl Witness {
     }
 
     fn broke(&self, attempt: &Attempt, class: Class) {
-        self.outages.failed(&attempt.target, class);
+        self.outage(attempt, class);
+    }
+
+    fn outage(&self, attempt: &Attempt, class: Class) {
+        let call = &attempt.call;
+        let repeated = call.sdk.retry_count > 0;
+        self.outages
+            .failed(&attempt.target, class, call.id, repeated);
     }
 }
 
