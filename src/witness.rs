@@ -80,7 +80,7 @@ impl Witness {
             self.unrecognized(attempt, failure);
         }
         self.failures.failed(attempt, failure);
-        self.outages.failed(&attempt.target, failure.verdict.class);
+        self.outage(attempt, failure.verdict.class);
     }
 
     /// No rule knew it: the rules want a look.
@@ -102,7 +102,14 @@ impl Witness {
         let verdict = verdict(attempt, class);
         let request_id = request_id.and_then(|id| id.to_str().ok());
         self.failures.broke(attempt, &verdict, request_id);
-        self.outages.failed(&attempt.target, class);
+        self.outage(attempt, class);
+    }
+
+    fn outage(&self, attempt: &Attempt, class: Class) {
+        let call = &attempt.call;
+        let repeated = call.sdk.retry_count > 0;
+        self.outages
+            .failed(&attempt.target, class, call.id, repeated);
     }
 }
 

@@ -111,6 +111,10 @@ async fn metrics(State(admin): State<Admin>) -> Response {
             .cache()
             .map_or(0, |c| i64::try_from(c.weighted_size()).unwrap_or(i64::MAX)),
     );
+    let parts = Arc::clone(&admin.parts.borrow());
+    let upstreams = parts.config.upstreams.iter().map(|u| &*u.name);
+    let ongoing = admin.state.outages.ongoing();
+    admin.state.metrics.outages(upstreams, &ongoing);
     let kind = (
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",

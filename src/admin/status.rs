@@ -9,6 +9,7 @@ use crate::{
     app::{Parts, State},
     config::UpstreamKey,
     failures::{Failures, Minute},
+    outage::{Outage, TargetHealth},
     stage::breaker::CircuitStatus,
 };
 
@@ -26,6 +27,10 @@ pub struct Status {
     routes: Vec<RouteStatus>,
     /// Circuits that are not closed.
     circuits: Vec<CircuitStatus>,
+    /// Ongoing ones, the oldest first.
+    outages: Vec<Outage>,
+    /// Targets that were asked lately, those in trouble first.
+    health: Vec<TargetHealth>,
     cache: Option<CacheState>,
     failures: FailuresStatus,
 }
@@ -122,6 +127,8 @@ impl Status {
                 })
                 .collect(),
             circuits: state.circuits.snapshot(Instant::now()),
+            outages: state.outages.ongoing(),
+            health: state.outages.health(),
             cache: state.cache().map(|cache| CacheState {
                 entries: cache.entry_count(),
                 bytes: cache.weighted_size(),

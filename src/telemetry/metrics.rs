@@ -8,7 +8,12 @@ use prometheus::{
     Registry, TextEncoder, core::Collector,
 };
 
-use crate::{call::Target, config::Limit, dialect::openai::Usage};
+use crate::{
+    call::Target,
+    config::Limit,
+    dialect::openai::Usage,
+    outage::{Outage, Verdict},
+};
 
 /// A provider's answers: 10 ms to 10 min.
 const SECONDS: &[f64] = &[
@@ -57,6 +62,7 @@ pub struct Metrics {
     pub cache_requests: IntCounterVec,
     pub cache_bytes: IntGauge,
     pub breaker_state: IntGaugeVec,
+    outage: IntGaugeVec,
     pub streams_truncated: IntCounterVec,
     pub tokens: IntCounterVec,
     pub inflight: IntGauge,
@@ -125,6 +131,7 @@ impl Metrics {
             cache_requests: register!(r, counter("weir_cache_requests_total", "Calls by what the cache did.", &["result"])),
             cache_bytes: register!(r, IntGauge::new("weir_cache_bytes", "Bytes held by the cache.")),
             breaker_state: register!(r, gauge("weir_breaker_state", "Circuits that are not closed; 0: all are.", &["upstream", "scope"])),
+            outage: register!(r, gauge("weir_outage", "Whether an outage is going on, by whose it is.", &["upstream", "kind"])),
             streams_truncated: register!(r, counter("weir_streams_truncated_total", "Streams that broke after their first content.", &["upstream", "class"])),
             tokens: register!(r, counter("weir_tokens_total", "Tokens used, as told by the provider, else estimated.", &["kind", "upstream", "model"])),
             inflight: register!(r, IntGauge::new("weir_inflight", "Calls in flight.")),
@@ -172,6 +179,19 @@ impl Metrics {
         match class {
             "ok" => target.answered.get_or_init(|| find(class)).inc(),
             _ => find(class).inc(),
+        }
+    }
+
+    /// The ongoing outages, at these upstreams.
+    pub fn outages<'a>(&self, upstreams: impl Iterator<Item = &'a str>, ongoing: &[Outage]) {
+        self.outage.reset();
+        for upstream in upstreams {
+            for kind in Verdict::OUTAGES {
+                let at = |o: &&Outage| o.upstreams.iter().any(|name| **name == *upstream);
+                let on = ongoing.iter().filter(at).any(|o| o.what == kind);
+                let labels = [upstream, kind.as_str()];
+                self.outage.with_label_values(&labels).set(on.into());
+            }
         }
     }
 

@@ -22,6 +22,7 @@ mod ingress;
 mod keys;
 mod money;
 mod outage;
+mod outages;
 mod patience;
 mod process;
 mod reload;
