@@ -40,6 +40,7 @@
 //! | [`json`], [`sse`], [`codec`] | scanning JSON, event streams, content encodings |
 //! | [`upstream`] | connections to providers |
 //! | [`models`] | what is known of models |
+//! | [`redact`] | takes credentials out of text |
 //! | [`telemetry`], [`admin`] | metrics, logs; the operators' listener |
 //! | [`sim`] | the simulated provider |
 //! | [`cli`] | one file per command |
@@ -54,6 +55,7 @@ pub mod dialect;
 pub mod error;
 pub mod json;
 pub mod models;
+pub mod redact;
 pub mod sim;
 pub mod sse;
 pub mod stack;
