@@ -25,6 +25,8 @@ use self::listen::Listeners;
 use crate::{
     call::Target,
     config::{CachePolicy, Config, UpstreamKey},
+    failures::Failures,
+    outage::Outages,
     stage::{
         admit, breaker, cache, ingress, limit, quota,
         record::Recorder,
@@ -33,6 +35,7 @@ use crate::{
     },
     telemetry::{self, Metrics, access_log::AccessLog},
     upstream::{Connector, TlsError},
+    witness::Witness,
 };
 
 /// What survives a reload.
@@ -40,6 +43,9 @@ use crate::{
 pub struct State {
     pub metrics: Arc<Metrics>,
     pub recorder: Arc<Recorder>,
+    pub failures: Arc<Failures>,
+    pub outages: Arc<Outages>,
+    witness: Arc<Witness>,
     pub gate: Arc<ingress::Gate>,
     pub circuits: Arc<breaker::Circuits>,
     pub limits: Arc<limit::Limits>,
@@ -56,6 +62,7 @@ pub struct Parts {
     pub config: Arc<Config>,
     pub metrics: Arc<Metrics>,
     pub recorder: Arc<Recorder>,
+    pub witness: Arc<Witness>,
     pub gate: Arc<ingress::Gate>,
     pub ingress: ingress::Params,
     pub admit: admit::Params,
@@ -121,8 +128,20 @@ impl State {
             }));
         let circuits = breaker::Circuits::new(config.breaker.clone())
             .with_hook(telemetry::breaker_hook(&metrics));
+        let (failures, outages) = (Arc::<Failures>::default(), Arc::<Outages>::default());
         Ok(Self {
-            recorder: Arc::new(Recorder::new(Arc::clone(&metrics), log)),
+            recorder: Arc::new(Recorder::new(
+                Arc::clone(&metrics),
+                log,
+                Arc::clone(&failures),
+            )),
+            witness: Arc::new(Witness::new(
+                Arc::clone(&metrics),
+                Arc::clone(&failures),
+                Arc::clone(&outages),
+            )),
+            failures,
+            outages,
             metrics,
             gate: Arc::default(),
             circuits: Arc::new(circuits),
@@ -213,6 +232,7 @@ impl Parts {
         Self {
             metrics: Arc::clone(&state.metrics),
             recorder: Arc::clone(&state.recorder),
+            witness: Arc::clone(&state.witness),
             gate: Arc::clone(&state.gate),
             ingress: ingress::Params {
                 max_body_bytes: config.server.max_body_bytes,

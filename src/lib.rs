@@ -39,8 +39,10 @@
 //! | [`dialect`] | OpenAI's API: envelopes, streams, usage, errors |
 //! | [`json`], [`sse`], [`codec`] | scanning JSON, event streams, content encodings |
 //! | [`upstream`] | connections to providers |
+//! | [`witness`] | sees how every attempt ends; tells metrics and the two below |
+//! | [`failures`], [`outage`] | the book of recent failures; whose outage it is |
+//! | [`redact`] | takes credentials out of texts |
 //! | [`models`] | what is known of models |
-//! | [`redact`] | takes credentials out of text |
 //! | [`telemetry`], [`admin`] | metrics, logs; the operators' listener |
 //! | [`sim`] | the simulated provider |
 //! | [`cli`] | one file per command |
@@ -53,8 +55,10 @@ pub mod codec;
 pub mod config;
 pub mod dialect;
 pub mod error;
+pub mod failures;
 pub mod json;
 pub mod models;
+pub mod outage;
 pub mod redact;
 pub mod sim;
 pub mod sse;
@@ -63,3 +67,4 @@ pub mod stage;
 pub mod telemetry;
 pub mod triage;
 pub mod upstream;
+pub mod witness;

@@ -57,5 +57,5 @@ pub fn stack(parts: &Parts, pool: Pool) -> Stack {
         // Waits for the provider's limits. Inside the breaker: who is refused there must not wait here.
         .layer(LimitLayer::new(parts.limits.clone()))
         // Attempt → Reply. The leaf.
-        .service(Dispatch::new(&parts.config, pool, parts.metrics.clone()))
+        .service(Dispatch::new(&parts.config, pool, parts.witness.clone()))
 }

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::{
     call::Target,
+    failures::Seen,
     triage::{Class, Verdict},
 };
 
@@ -18,12 +19,16 @@ pub struct Failure {
     /// The provider's own answer, to be handed back verbatim. Absent when there was none, or
     /// when it cannot stand as an error (HTML under a 200).
     pub answer: Option<Answer>,
+    /// What came on the wire.
+    pub seen: Seen,
     /// What happened, for people: no key, no prompt, no address.
     pub what: String,
     /// The key that was used is weir's own, not the caller's.
     pub own_key: bool,
     /// A part of the request's body went out and cannot be sent again.
     pub begun: bool,
+    /// A stream broke after its first content had gone to the caller.
+    pub after_content: bool,
 }
 
 /// An upstream's response, whole.

@@ -9,6 +9,7 @@ use crate::{
     call::{Attempt, Payload},
     config::UpstreamKey,
     error::{Answer, Error, Failure, status_of},
+    failures::Seen,
     triage::{Evidence, NetworkKind, Transport, Verdict, judge},
     upstream::SendError,
 };
@@ -42,16 +43,13 @@ pub(super) fn verdict(
 pub(super) fn status(attempt: &Attempt, head: Head, raw: Bytes, decoded: &[u8]) -> Error {
     let verdict = verdict(attempt, &head, decoded, Transport::Http);
     let what = format!("the provider answered {}", head.status);
-    failure(
-        attempt,
-        verdict,
-        Some(Answer {
-            status: head.status,
-            headers: head.headers,
-            body: raw,
-        }),
-        what,
-    )
+    let seen = seen(&head);
+    let answer = Answer {
+        status: head.status,
+        headers: head.headers,
+        body: raw,
+    };
+    failure(attempt, verdict, Some(answer), seen, what)
 }
 
 /// A 200 that is no answer: empty, a page, an error object, cut JSON. The provider's own error object goes to the
@@ -66,7 +64,7 @@ pub(super) fn not_an_answer(
     let verdict = verdict(attempt, &head, body, transport);
     let object = body.trim_ascii().first() == Some(&b'{') && crate::json::Raw::parse(body).is_ok();
     let answer = object.then(|| in_band(&head, status_of(verdict.class), body.clone()));
-    failure(attempt, verdict, answer, what.to_owned())
+    failure(attempt, verdict, answer, seen(&head), what.to_owned())
 }
 
 /// An error event inside a stream that had begun with 200. `data` is the event's, `range` its error object's.
@@ -95,6 +93,7 @@ pub(super) fn event(
         attempt,
         verdict,
         answer,
+        seen(head),
         "the provider reported an error inside its stream".to_owned(),
     )
 }
@@ -102,7 +101,7 @@ pub(super) fn event(
 /// The stream ended or broke before anything of an answer.
 pub(super) fn broken_stream(attempt: &Attempt, head: &Head, what: String) -> Error {
     let verdict = verdict(attempt, head, b"", Transport::StreamEvent);
-    failure(attempt, verdict, None, what)
+    failure(attempt, verdict, None, seen(head), what)
 }
 
 /// The body broke off while it was read.
@@ -122,6 +121,7 @@ pub(super) fn broken_body(
         attempt,
         verdict,
         None,
+        seen(head),
         "the provider's answer broke off".to_owned(),
     )
 }
@@ -131,7 +131,7 @@ pub(super) fn broken_body(
 pub(super) fn mangled(attempt: &Attempt, head: &Head, what: &str) -> Error {
     let mut verdict = verdict(attempt, head, b"", Transport::Network(NetworkKind::Reset));
     verdict.request_id = verdict.request_id.or_else(|| request_id(attempt, head));
-    failure(attempt, verdict, None, what.to_owned())
+    failure(attempt, verdict, None, seen(head), what.to_owned())
 }
 
 /// No first byte, no first token, or silence later.
@@ -198,7 +198,7 @@ fn network_failure(attempt: &Attempt, kind: NetworkKind, what: String) -> Failur
         endpoint: attempt.call.path.path(),
     };
     let verdict = judge(&attempt.target.upstream.provider, &evidence);
-    made(attempt, verdict, None, what)
+    made(attempt, verdict, None, Seen::default(), what)
 }
 
 /// Which step of connecting failed. The libraries below tell it in words only.
@@ -228,19 +228,37 @@ fn connect_kind(error: &io::Error) -> NetworkKind {
     }
 }
 
-fn failure(attempt: &Attempt, verdict: Verdict, answer: Option<Answer>, what: String) -> Error {
-    Error::Upstream(Arc::new(made(attempt, verdict, answer, what)))
+fn failure(
+    attempt: &Attempt,
+    verdict: Verdict,
+    answer: Option<Answer>,
+    seen: Seen,
+    what: String,
+) -> Error {
+    Error::Upstream(Arc::new(made(attempt, verdict, answer, seen, what)))
 }
 
-fn made(attempt: &Attempt, verdict: Verdict, answer: Option<Answer>, what: String) -> Failure {
+fn seen(head: &Head) -> Seen {
+    Seen::of(head.status, &head.headers)
+}
+
+fn made(
+    attempt: &Attempt,
+    verdict: Verdict,
+    answer: Option<Answer>,
+    seen: Seen,
+    what: String,
+) -> Failure {
     let begun = matches!(&attempt.call.payload, Payload::Upload(upload) if upload.begun());
     Failure {
         verdict,
         target: Arc::clone(&attempt.target),
         answer,
+        seen,
         what,
         own_key: attempt.target.upstream.key != UpstreamKey::Passthrough,
         begun,
+        after_content: false,
     }
 }
 

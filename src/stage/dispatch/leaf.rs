@@ -21,8 +21,8 @@ use crate::{
     config::Config,
     error::Error,
     stage::{Answering, ingress},
-    telemetry::Metrics,
     upstream::{Pool, ResponseBody},
+    witness::Witness,
 };
 
 /// A caller's deadline that passes sooner than this says nothing about the provider; later, its silence is
@@ -38,14 +38,14 @@ pub struct Dispatch {
     pool: Pool,
     /// By upstream id.
     prepared: Arc<[Prepared]>,
-    metrics: Arc<Metrics>,
+    witness: Arc<Witness>,
 }
 
 // === impl Dispatch ===
 
 impl Dispatch {
     /// Calls the upstreams of `config` through `pool`.
-    pub fn new(config: &Config, pool: Pool, metrics: Arc<Metrics>) -> Self {
+    pub fn new(config: &Config, pool: Pool, witness: Arc<Witness>) -> Self {
         Self {
             pool,
             prepared: config
@@ -53,19 +53,20 @@ impl Dispatch {
                 .iter()
                 .map(|upstream| Prepared::new(upstream))
                 .collect(),
-            metrics,
+            witness,
         }
     }
 
     async fn attempt(self, attempt: Attempt) -> Result<Reply, Error> {
         let started = Instant::now();
         attempt.call.meter.attempt();
-        let answer = self.in_time(&attempt, started).await;
-        attempt.call.meter.upstream(started.elapsed());
-        self.metrics.attempt(
-            &attempt.target,
-            answer.as_ref().map_or_else(Error::class, |_| "ok"),
-        );
+        let mut answer = self.in_time(&attempt, started).await;
+        let time = started.elapsed();
+        attempt.call.meter.upstream(time);
+        match &mut answer {
+            Ok(reply) => self.witness.answered(&attempt, reply, time),
+            Err(error) => self.witness.failed(&attempt, error),
+        }
         answer
     }
 

@@ -9,7 +9,7 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tower::{Layer, Service};
 
-use super::{Outcome, Recorder};
+use super::Recorder;
 use crate::{
     call::{Call, Learnt, Reply},
     error::Error,
@@ -96,7 +96,7 @@ where
                     {
                         reply.headers.insert(ADVICE, advice);
                     }
-                    entry.book(Outcome::of(&error), None);
+                    entry.failed(&error);
                     Ok(reply)
                 }
             }

@@ -10,6 +10,7 @@ use crate::{
     call::{CacheStatus, Call, End, How, Learnt, Watch},
     dialect::openai::Usage,
     error::Error,
+    failures::{Conclusion, Failed, Failures},
     telemetry::{
         Metrics,
         access_log::{AccessLog, Line},
@@ -21,6 +22,7 @@ use crate::{
 pub struct Recorder {
     metrics: Arc<Metrics>,
     log: Option<AccessLog>,
+    failures: Arc<Failures>,
 }
 
 /// A call that is under way; booked once, at the latest when dropped.
@@ -33,6 +35,8 @@ pub(super) struct Entry {
     status: StatusCode,
     learnt: Learnt,
     class: Option<&'static str>,
+    /// What had opened the circuit that refused it.
+    circuit: Option<Box<Failed>>,
     overhead: Duration,
     first_token: Option<Duration>,
 }
@@ -40,8 +44,12 @@ pub(super) struct Entry {
 // === impl Recorder ===
 
 impl Recorder {
-    pub fn new(metrics: Arc<Metrics>, log: Option<AccessLog>) -> Self {
-        Self { metrics, log }
+    pub fn new(metrics: Arc<Metrics>, log: Option<AccessLog>, failures: Arc<Failures>) -> Self {
+        Self {
+            metrics,
+            log,
+            failures,
+        }
     }
 
     /// A request that never became a call.
@@ -74,6 +82,7 @@ impl Recorder {
             status: StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             learnt: Learnt::default(),
             class: None,
+            circuit: None,
             overhead: Duration::ZERO,
             first_token: None,
         }
@@ -109,6 +118,12 @@ impl Entry {
         own
     }
 
+    /// The call was not answered.
+    pub(super) fn failed(&mut self, error: &Error) {
+        self.circuit = Conclusion::circuit(error);
+        self.book(Outcome::of(error), None);
+    }
+
     /// Books an end.
     pub(super) fn book(&mut self, outcome: Outcome, usage: Option<Usage>) {
         if std::mem::replace(&mut self.booked, true) {
@@ -116,9 +131,34 @@ impl Entry {
         }
         let time = self.call.arrived.elapsed();
         self.count(outcome, usage, time);
+        self.conclude(outcome, time);
         if let Some(log) = &self.recorder.log {
             log.line(&self.line(outcome, usage, time));
         }
+    }
+
+    /// For the book of failures, when there was one.
+    fn conclude(&mut self, outcome: Outcome, time: Duration) {
+        let attempts = self.call.meter.attempts();
+        if self.class.is_none() && attempts < 2 {
+            return;
+        }
+        let conclusion = Conclusion {
+            outcome: outcome.as_str().to_owned(),
+            status: self.status.as_u16(),
+            class: self.class.map(str::to_owned),
+            answered_by: self
+                .learnt
+                .target
+                .as_ref()
+                .map(|t| t.upstream.name.to_string()),
+            attempts,
+            duration_seconds: time.as_secs_f64(),
+            circuit: self.circuit.take(),
+        };
+        self.recorder
+            .failures
+            .concluded(&self.call, self.class.is_some(), conclusion);
     }
 
     fn count(&self, outcome: Outcome, usage: Option<Usage>, time: Duration) {

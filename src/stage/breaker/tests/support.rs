@@ -285,6 +285,8 @@ fn failure(target: &Arc<Target>, status: u16, body: &str, organization: &'static
         endpoint: "/v1/chat/completions",
     };
     Error::Upstream(Arc::new(Failure {
+        seen: crate::failures::Seen::default(),
+        after_content: false,
         verdict: judge(&target.upstream.provider, &evidence),
         target: Arc::clone(target),
         answer: None,
