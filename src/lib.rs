@@ -40,6 +40,7 @@
 //! | [`json`], [`sse`], [`codec`] | scanning JSON, event streams, content encodings |
 //! | [`upstream`] | connections to providers |
 //! | [`witness`] | sees how every attempt ends; tells metrics and the two below |
+//! | [`explain`] | a pasted error, or a case from the book, told to people |
 //! | [`failures`], [`outage`] | the book of recent failures; whose outage it is |
 //! | [`redact`] | takes credentials out of texts |
 //! | [`models`] | what is known of models |
@@ -55,6 +56,7 @@ pub mod codec;
 pub mod config;
 pub mod dialect;
 pub mod error;
+pub mod explain;
 pub mod failures;
 pub mod json;
 pub mod models;

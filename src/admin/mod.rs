@@ -3,6 +3,7 @@
 //! A listener of its own, on the main thread, so that a scrape costs the workers nothing. It shows counts, states and
 //! names; no key, no prompt.
 
+mod explain;
 mod serve;
 mod status;
 

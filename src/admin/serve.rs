@@ -22,8 +22,8 @@ use crate::{
 
 /// What the handlers see.
 #[derive(Clone, Debug)]
-struct Admin {
-    state: Arc<app::State>,
+pub(super) struct Admin {
+    pub(super) state: Arc<app::State>,
     parts: tokio::sync::watch::Receiver<Arc<app::Parts>>,
 }
 
@@ -87,6 +87,7 @@ fn router(admin: Admin) -> Router {
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
         .route("/status", get(status))
+        .route("/explain", get(super::explain::explain))
         .route("/credit/topped-up", post(topped_up))
         .route("/", get(index))
         .layer(TimeoutLayer::with_status_code(
@@ -151,6 +152,6 @@ async fn topped_up(
 }
 
 async fn index() -> Response {
-    let page = "weir\n\n/status   upstreams, routes, circuits, cache (JSON)\n/metrics  Prometheus\n/readyz   503 while draining\n/healthz  200 while alive\n";
+    let page = "weir\n\n/status   upstreams, routes, circuits, cache (JSON)\n/explain  ?id=wr_...: what went wrong in a call\n/metrics  Prometheus\n/readyz   503 while draining\n/healthz  200 while alive\n";
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], page).into_response()
 }

@@ -4,6 +4,7 @@ mod ask;
 pub mod check;
 pub mod config;
 pub mod credit;
+pub mod explain;
 pub mod health;
 pub mod keys;
 pub mod serve;
@@ -49,6 +50,8 @@ enum Command {
     Simulate(simulate::Args),
     /// Tell a running gateway that credit was added
     Credit(credit::Args),
+    /// Explain a failure: paste an error, or give the id of a call
+    Explain(explain::Args),
     /// Ask a running gateway whether it is alive (for container health checks)
     Health(health::Args),
 }
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Keys(args) => keys::run(&args),
         Command::Simulate(args) => simulate::run(args),
         Command::Credit(args) => credit::run(&args, &global),
+        Command::Explain(args) => explain::run(&args, &global),
         Command::Health(args) => health::run(&args, &global),
     }
 }
