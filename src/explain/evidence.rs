@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{confidence, paste::Paste};
 use crate::{
     redact::redact,
-    triage::{NetworkKind, Provider, Verdict},
+    triage::{NetworkKind, Verdict},
 };
 
 /// Of the provider's words no more is quoted.
@@ -100,7 +100,7 @@ impl Shown {
         }
     }
 
-    pub(super) fn of_paste(paste: &Paste, verdict: &Verdict, provider: &Provider) -> Self {
+    pub(super) fn of_paste(paste: &Paste, verdict: &Verdict) -> Self {
         let mut shown = Self::of_verdict(verdict);
         shown.status = paste.status;
         shown.network = paste
@@ -138,7 +138,6 @@ impl Shown {
                         &["x-request-id", "request-id", "apim-request-id"],
                     )
                 });
-        let _ = provider;
         shown
     }
 }

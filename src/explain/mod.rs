@@ -127,10 +127,15 @@ pub fn explain(pasted: &[u8], provider: Option<&str>) -> Told {
             other.class == judged.verdict.class.as_str() && other.provider.name == judged.whose.name
         };
         if told.explanations.iter().any(known) || told.explanations.len() >= MOST {
-            told.more += 1;
+            told.more += usize::from(!paste.chained);
         } else {
             told.explanations.push(Explanation::of(judged, seen));
         }
+    }
+    told.drop_guesses();
+    if told.request_id.is_some() && !told.has_words() {
+        // A line of weir's own log has the status alone, and its call is known better elsewhere.
+        told.explanations.clear();
     }
     told.recognized = !told.explanations.is_empty();
     if !told.recognized {
@@ -152,11 +157,11 @@ fn judge(paste: &Paste, told: Option<&str>) -> Option<(Judged, Shown)> {
         None => paste::provider(paste),
     };
     let provider = triage::preset(name)?;
-    let verdict = paste
-        .readings()
-        .map(|reading| triage::judge(&provider, &paste.evidence(reading)))
-        .find(|verdict| paste.is_about(verdict))?;
-    let shown = Shown::of_paste(paste, &verdict, &provider);
+    let verdict = triage::judge(&provider, &paste.evidence(paste.reading()));
+    if !paste.is_about(&verdict) {
+        return None;
+    }
+    let shown = Shown::of_paste(paste, &verdict);
     let whose = Whose {
         name: provider.name.to_string(),
         title: provider.title.clone(),
@@ -168,6 +173,19 @@ fn judge(paste: &Paste, told: Option<&str>) -> Option<(Judged, Shown)> {
 // === impl Told ===
 
 impl Told {
+    /// What only a status told is no other error than the one with the same status that words told.
+    fn drop_guesses(&mut self) {
+        let guess = confidence(Confidence::Guess);
+        let told: Vec<_> = self
+            .explanations
+            .iter()
+            .filter(|told| told.evidence.confidence != guess)
+            .map(|told| told.evidence.status)
+            .collect();
+        self.explanations
+            .retain(|one| one.evidence.confidence != guess || !told.contains(&one.evidence.status));
+    }
+
     /// Did the provider's own words, or its headers, speak?
     pub fn has_words(&self) -> bool {
         self.explanations

@@ -11,6 +11,7 @@ mod allowances;
 mod broken_streams;
 mod caching;
 mod edges;
+mod explain;
 mod fidelity;
 mod hangup;
 mod ingress;

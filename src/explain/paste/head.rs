@@ -132,6 +132,8 @@ fn unmarked(line: &str) -> (Option<char>, &str) {
         .next()
         .filter(|c| matches!(c, '<' | '>' | '*' | '{' | '}'));
     match mark {
+        // A brace alone is a line of the body; curl's has a count of bytes behind it.
+        Some('{' | '}') if !line[1..].starts_with(" [") => (None, line),
         Some(mark) if line[1..].is_empty() || line[1..].starts_with(' ') => {
             (Some(mark), line[1..].trim_start())
         }
@@ -166,13 +168,13 @@ mod tests {
 
     #[test]
     fn a_verbose_dump_has_its_answer_and_not_the_question() {
-        let text = "* Connected to api.openai.com\n> POST /v1/x HTTP/1.1\n> authorization: Bearer x\n>\n< HTTP/1.1 100 Continue\n<\n< HTTP/2 429 \n< x-request-id: req_1\n< retry-after: 3\n< \n{ [5 bytes data]\n{\"error\":{}}\n* Connection #0 left intact\n";
+        let text = "* Connected to api.openai.com\n> POST /v1/x HTTP/1.1\n> authorization: Bearer x\n>\n< HTTP/1.1 100 Continue\n<\n< HTTP/2 429 \n< x-request-id: req_1\n< retry-after: 3\n< \n{ [5 bytes data]\n{\n\"error\":{}\n}\n* Connection #0 left intact\n";
         let found = answers(text);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].status, Some(429));
         assert_eq!(found[0].headers["x-request-id"], "req_1");
         assert!(!found[0].headers.contains_key("authorization"));
-        assert_eq!(found[0].body.trim(), "{\"error\":{}}");
+        assert_eq!(found[0].body.trim(), "{\n\"error\":{}\n}");
     }
 
     #[test]

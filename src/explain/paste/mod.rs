@@ -33,9 +33,11 @@ pub(super) struct Paste {
     pub(super) wire: Option<NetworkKind>,
     /// The body is an error object, and not only words.
     object: bool,
+    /// Another exception of the same chain told it before.
+    pub(super) chained: bool,
 }
 
-/// A way to read it.
+/// How it came.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading(Transport);
 
@@ -127,7 +129,23 @@ fn read_text(text: &str) -> Vec<Paste> {
     if let Some(page) = page(text) {
         return vec![page];
     }
+    if is_code(trimmed) {
+        let body = serde_json::json!({"error": {"code": trimmed, "type": trimmed}});
+        return vec![Paste::of_body(None, HeaderMap::new(), body.to_string())];
+    }
     in_prose(text, 4)
+}
+
+/// One word, as APIs write codes: `insufficient_quota`.
+fn is_code(text: &str) -> bool {
+    let letters = text
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    letters
+        && text.contains('_')
+        && text.len() <= 64
+        && own_id(text).is_none()
+        && !text.starts_with("req_")
 }
 
 /// The request before the answers tells the host.
@@ -209,6 +227,11 @@ fn in_prose(text: &str, depth: u8) -> Vec<Paste> {
             continue;
         };
         let mut inner = object::errors(&value, depth);
+        if inner.iter().any(Paste::is_torn) {
+            // Its message is an object whose quotes were lost on the way: read that one.
+            from = at + 1;
+            continue;
+        }
         if inner.is_empty() {
             // Brackets of prose, or an object of something else; an error may stand inside it.
             from = at + 1;
@@ -236,53 +259,48 @@ fn in_prose(text: &str, depth: u8) -> Vec<Paste> {
 
 /// Exceptions, or the text as a whole.
 fn in_words(text: &str, headers: &HeaderMap) -> Vec<Paste> {
-    let mut found: Vec<Paste> = Vec::new();
-    let raised = words::raised(text);
-    for part in raised.iter().copied().chain(std::iter::once(text)) {
-        let status = words::status(part);
-        let wire = if status.is_none() {
+    let of = |part: &str, status: Option<u16>| Paste {
+        status,
+        headers: headers.clone(),
+        body: words::said(part).to_owned(),
+        wire: if status.is_none() {
             words::wire(text)
         } else {
             None
-        };
-        let whole = part.len() == text.len();
-        if whole && !found.is_empty() && status.is_none() {
-            continue;
+        },
+        ..Paste::default()
+    };
+    let raised = words::raised(text);
+    let mut found: Vec<Paste> = raised
+        .iter()
+        .map(|part| of(part, words::status(part)))
+        .collect();
+    // Of a chain one exception may know the status and another one the words.
+    let mut stated = found.iter().filter_map(|paste| paste.status);
+    if let Some(first) = stated.next()
+        && stated.all(|status| status == first)
+    {
+        for paste in &mut found {
+            (paste.status, paste.wire) = (Some(first), None);
         }
-        let said = words::said(part);
-        found.push(Paste {
-            status,
-            headers: headers.clone(),
-            body: said.to_owned(),
-            context: String::new(),
-            stream: false,
-            wire,
-            object: false,
-        });
     }
-    // The same failure is often told by several exceptions; the whole is only for what no part tells.
-    if raised.len() > 1 {
-        found.sort_by_key(|paste| paste.status.is_none());
-        found.truncate(raised.len());
+    let whole = words::status(text);
+    // The words may also stand below the exception's line.
+    if found.is_empty() || (whole.is_some() && text.len() < AROUND) {
+        found.push(of(text, whole));
     }
-    if found.is_empty()
-        || found
-            .iter()
-            .all(|paste| paste.status.is_none() && paste.wire.is_none())
+    if found
+        .iter()
+        .all(|paste| paste.status.is_none() && paste.wire.is_none())
     {
         // One line of many may be the one.
-        for line in text
-            .lines()
-            .filter(|line| words::status(line).is_some())
-            .take(MOST)
-        {
-            found.push(Paste {
-                status: words::status(line),
-                body: words::said(line).to_owned(),
-                ..Paste::default()
-            });
-        }
+        let lines = text.lines().filter(|line| words::status(line).is_some());
+        found.extend(lines.take(MOST).map(|line| of(line, words::status(line))));
     }
+    found
+        .iter_mut()
+        .skip(1)
+        .for_each(|paste| paste.chained = true);
     found
 }
 
@@ -305,6 +323,18 @@ impl Paste {
         }
     }
 
+    /// Is its message nothing but the beginning of an object?
+    fn is_torn(&self) -> bool {
+        serde_json::from_str(&self.body).is_ok_and(|body: serde_json::Value| {
+            let message = body["error"]["message"]
+                .as_str()
+                .or_else(|| body["message"].as_str());
+            message.is_some_and(|message| {
+                matches!(message.trim_matches(['\\', 'n', ' ', '\n']), "{" | "[")
+            })
+        })
+    }
+
     /// Adds what the text before an object tells.
     fn complete(&mut self, before: &str, loose: &HeaderMap) {
         let tail: String = before.chars().rev().take(AROUND).collect();
@@ -318,17 +348,15 @@ impl Paste {
         self.context = format!("{tail}\n{}", self.context);
     }
 
-    /// The ways to read it, the likeliest first.
-    pub(super) fn readings(&self) -> impl Iterator<Item = Reading> {
+    /// How it came, as far as the paste tells.
+    pub(super) fn reading(&self) -> Reading {
         let first = match (self.stream, self.status, self.wire) {
             (true, ..) => Transport::StreamEvent,
             (_, Some(200..=299), _) => Transport::ObjectIn200,
             (_, None, Some(kind)) if !self.object => Transport::Network(kind),
             _ => Transport::Http,
         };
-        // An error object without a status may have come in a stream or under 200.
-        let second = (self.status.is_none() && self.object).then_some(Transport::ObjectIn200);
-        std::iter::once(Reading(first)).chain(second.map(Reading))
+        Reading(first)
     }
 
     pub(super) fn evidence(&self, Reading(transport): Reading) -> Evidence<'_> {
@@ -369,7 +397,7 @@ impl Paste {
 
     /// Does the verdict tell something about it? Words alone need a rule that knows them.
     pub(super) fn is_about(&self, verdict: &Verdict) -> bool {
-        let stated = self.status.is_some() || self.wire.is_some() || self.stream;
+        let stated = self.status.is_some() || self.wire.is_some() || self.stream || self.object;
         verdict.class != Class::Unknown && (stated || verdict.confidence > Confidence::Guess)
     }
 }

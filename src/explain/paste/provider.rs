@@ -26,6 +26,7 @@ const WORDS: &[(&str, &str)] = &[
     ("aka.ms/oai", "azure"),
     ("openai.azure.com", "azure"),
     ("azureexception", "azure"),
+    ("deploymentnotfound", "azure"),
     ("console.groq.com", "groq"),
     ("groq.com/", "groq"),
     ("console.anthropic.com", "anthropic"),
@@ -134,15 +135,22 @@ fn known(table: &[(&str, &'static str)], is_there: impl Fn(&str) -> bool) -> Opt
         .find(|name| presets().any(|known| known == *name))
 }
 
-/// A vendor's own host in the text.
+/// A vendor's own host in the text. Every server on this machine has the same host, so there the port has to fit.
 fn by_host(texts: &[&str]) -> Option<&'static str> {
     presets().find(|name| {
-        preset(name).is_some_and(|provider| {
-            provider.hosts.iter().any(|host| {
-                let host = host.strip_prefix('*').unwrap_or(host);
-                texts.iter().any(|text| names_host(text, host))
-            })
-        })
+        let Some(provider) = preset(name) else {
+            return false;
+        };
+        let named = |host: &str| texts.iter().any(|text| names_host(text, host));
+        if provider.local {
+            let url = provider.base_url.as_deref().unwrap_or_default();
+            let authority = url.split('/').nth(2).unwrap_or_default();
+            return authority.contains(':') && named(authority);
+        }
+        provider
+            .hosts
+            .iter()
+            .any(|host| named(host.strip_prefix('*').unwrap_or(host)))
     })
 }
 
@@ -157,7 +165,10 @@ fn names_host(text: &str, host: &str) -> bool {
 
 /// Envelopes that are a vendor's own.
 fn by_shape(paste: &Paste) -> Option<&'static str> {
-    let value: serde_json::Value = serde_json::from_str(&paste.body).ok()?;
+    // In an event stream, its first object.
+    let json = &paste.body[paste.body.find(['{', '['])?..];
+    let mut values = serde_json::Deserializer::from_str(json).into_iter::<serde_json::Value>();
+    let value = values.next()?.ok()?;
     let value = value
         .as_array()
         .and_then(|list| list.first())

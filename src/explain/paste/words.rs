@@ -100,7 +100,7 @@ static WIRES: LazyLock<Vec<(NetworkKind, Regex)>> = LazyLock::new(|| {
 
 /// A line that names an exception, as `module.Name: what it says`.
 static RAISED: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"(?m)^[^\S\n]*(?:(?:raise|throw|Uncaught|Unhandled|Caused by:|Error:|error:|ERROR:?)\s+)*(?:[\w$@/-]+[.:])*\w*(?:Error|Exception|Exhausted|Requests|Denied|Unavailable|Unauthenticated|Timeout)\b(?:\s*\[[^\]\n]{1,60}\])?:\s?(.*)$").ok()
+    Regex::new(r#"(?m)^[^\S\n]*(?:(?:raise|throw|Uncaught|Unhandled(?: exception\.)?|Caused by:|Error:|error:|ERROR:?|Exception in thread "[^"\n]{0,80}")\s+)*(?:[\w$@/-]+[.:])*\w*(?:Error|Exception|Exhausted|Requests|Denied|Unavailable|Unauthenticated|Timeout)\b(?:\s*\[[^\]\n]{1,60}\])?:\s?(.*)$"#).ok()
 });
 
 /// The status that the text names; the last one, which stands nearest to what follows it.
@@ -172,7 +172,7 @@ fn is_trace(line: &str) -> bool {
 /// The words of an exception without its name, its code and the request id behind it: what the provider said.
 pub(super) fn said(text: &str) -> &str {
     static NAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r#"^(?:[^\S\n]*(?:(?:[\w$@/-]+[.:])*\w*(?:Error|Exception|Exhausted|Requests|Denied|Unavailable|Unauthenticated|Timeout)\b(?:\s*\[[^\]\n]{1,60}\])?:|Error code: [0-9]{3}(?:\s*-)?|error, status code: [0-9]{3},?|(?:HTTP )?[0-9]{3}\b(?: \([^)\n]*\))?[:.,]?|status: [^,\n]{1,60},|message: |\w+Exception -)\s*)+"#).ok()
+        Regex::new(r#"^(?:[^\S\n]*(?:Caused by:|Unhandled exception\.|Exception in thread "[^"\n]{0,80}"|(?:[\w$@/-]+[.:])*\w*(?:Error|Exception|Exhausted|Requests|Denied|Unavailable|Unauthenticated|Timeout)\b(?:\s*\[[^\]\n]{1,60}\])?:|Error code: [0-9]{3}(?:\s*-)?|error, status code: [0-9]{3},?|(?:HTTP )?[0-9]{3}\b(?: \([^)\n]*\))?[:.,]?|status: [^,\n]{1,60},|message: |\w+Exception -)\s*)+"#).ok()
     });
     let text = text.trim();
     let begins = NAME
