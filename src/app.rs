@@ -23,6 +23,7 @@ pub(crate) use self::listen::unix as unix_listener;
 
 use self::listen::Listeners;
 use crate::{
+    alerts::Alerts,
     call::Target,
     config::{CachePolicy, Config, UpstreamKey},
     failures::Failures,
@@ -38,6 +39,9 @@ use crate::{
     witness::Witness,
 };
 
+/// How long the end waits for alerts that are not delivered yet; a quarter of it when `drain_timeout` has passed.
+const LAST_ALERTS: Duration = Duration::from_secs(2);
+
 /// What survives a reload.
 #[derive(Debug)]
 pub struct State {
@@ -48,6 +52,7 @@ pub struct State {
     witness: Arc<Witness>,
     pub gate: Arc<ingress::Gate>,
     pub circuits: Arc<breaker::Circuits>,
+    pub alerts: Arc<Alerts>,
     pub limits: Arc<limit::Limits>,
     pub targets: Arc<Targets>,
     /// With the bound it was made for.
@@ -114,7 +119,7 @@ pub enum StartError {
 // === impl State ===
 
 impl State {
-    fn new(config: &Config) -> Result<Self, StartError> {
+    fn new(config: &Config, connector: &Connector) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new());
         let log = AccessLog::open(&config.log.access, Arc::clone(&metrics))
             .map_err(StartError::AccessLog)?;
@@ -126,8 +131,14 @@ impl State {
                     .with_label_values(&[&*target.upstream.name])
                     .observe(time.as_secs_f64());
             }));
-        let circuits = breaker::Circuits::new(config.breaker.clone())
-            .with_hook(telemetry::breaker_hook(&metrics));
+        let alerts = Arc::new(Alerts::new(Arc::clone(&metrics), connector.clone()));
+        let (book, tell) = (telemetry::breaker_hook(&metrics), alerts.hook());
+        let hook: breaker::Hook = Arc::new(move |change: &breaker::Transition| {
+            book(change);
+            tell(change);
+        });
+        let circuits = Arc::new(breaker::Circuits::new(config.breaker.clone()).with_hook(hook));
+        alerts.follow(&circuits);
         let (failures, outages) = (Arc::<Failures>::default(), Arc::<Outages>::default());
         Ok(Self {
             recorder: Arc::new(Recorder::new(
@@ -144,7 +155,8 @@ impl State {
             outages,
             metrics,
             gate: Arc::default(),
-            circuits: Arc::new(circuits),
+            circuits,
+            alerts,
             limits: Arc::new(limits),
             targets: Arc::default(),
             cache: std::sync::Mutex::default(),
@@ -205,6 +217,7 @@ impl Parts {
             Arc::clone(&state.metrics),
         ));
         state.circuits.reconfigure(config.breaker.clone());
+        state.alerts.configure(config.alerts.as_ref());
         let cached = config
             .routes
             .iter()
@@ -273,12 +286,14 @@ impl Gateway {
         let https = config
             .upstreams
             .iter()
-            .any(|u| u.base_url.scheme() == Some(&http::uri::Scheme::HTTPS));
+            .map(|upstream| &upstream.base_url)
+            .chain(config.alerts.as_ref().map(|to| to.webhook.expose()))
+            .any(|url| url.scheme() == Some(&http::uri::Scheme::HTTPS));
         let connector = Connector::new(https)?;
         let count = usize::try_from(config.server.workers.get()).unwrap_or(1);
         let listeners = Listeners::bind(&config.listen, count)?;
         let address = listeners.address();
-        let state = Arc::new(State::new(&config)?);
+        let state = Arc::new(State::new(&config, &connector)?);
         let config = Arc::new(config);
         let (parts, _) = watch::channel(Arc::new(Parts::new(Arc::clone(&config), &state, None)));
         let (phase, _) = watch::channel(Phase::Serving);
@@ -372,7 +387,7 @@ impl Gateway {
     }
 
     /// Stops accepting and finishes what runs, for `timeout` at most. Returns whether all of it was finished. The
-    /// access log is complete afterwards. Blocks.
+    /// access log is complete afterwards, and alerts have had a last chance. Blocks.
     pub fn stop(mut self, timeout: Duration) -> bool {
         self.drain();
         self.phase.send_replace(Phase::Draining);
@@ -389,6 +404,12 @@ impl Gateway {
             }
             let _ = worker.join();
         }
+        let left = until
+            .duration_since(std::time::SystemTime::now())
+            .unwrap_or_default();
+        self.state
+            .alerts
+            .close(left.clamp(LAST_ALERTS / 4, LAST_ALERTS));
         self.state.recorder.close();
         whole
     }

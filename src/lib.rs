@@ -44,17 +44,21 @@
 //! | [`failures`], [`outage`] | the book of recent failures; whose outage it is |
 //! | [`redact`] | takes credentials out of texts |
 //! | [`models`] | what is known of models |
+//! | [`alerts`] | a webhook is told when circuits open and close |
 //! | [`telemetry`], [`admin`] | metrics, logs; the operators' listener |
+//! | [`doctor`] | keys, organisations, addresses and connections, examined |
 //! | [`sim`] | the simulated provider |
 //! | [`cli`] | one file per command |
 
 pub mod admin;
+pub mod alerts;
 pub mod app;
 pub mod call;
 pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod dialect;
+pub mod doctor;
 pub mod error;
 pub mod explain;
 pub mod failures;

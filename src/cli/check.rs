@@ -108,6 +108,15 @@ fn summary(loaded: &Loaded) -> String {
         Some(CachePolicy::Identical) => "identical",
     };
     let _ = writeln!(text, "  cache: {cache}");
+    if let Some(to) = &config.alerts {
+        let signed = if to.secret.is_some() { "" } else { "not " };
+        let _ = writeln!(
+            text,
+            "  alerts go to {}, as {}, {signed}signed",
+            to.webhook.host(),
+            to.format.as_str()
+        );
+    }
     text
 }
 
@@ -130,6 +139,11 @@ fn to_json(loaded: &Loaded) -> serde_json::Value {
             "targets": route.targets.iter().map(target).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
         "apps": config.apps.iter().map(|app| &*app.name).collect::<Vec<_>>(),
+        "alerts": config.alerts.as_ref().map(|to| json!({
+            "host": to.webhook.host(),
+            "format": to.format.as_str(),
+            "signed": to.secret.is_some(),
+        })),
         "warnings": loaded.warnings.iter().map(|warning| warning.0.to_json()).collect::<Vec<_>>(),
     })
 }
@@ -178,7 +192,8 @@ mod tests {
     #[test]
     fn the_summary_names_the_variable_of_a_key_and_never_the_key() {
         let text = "[[upstream]]\nname = \"openai\"\napi_key = \"${MY_KEY}\"\n[[upstream]]\nname = \"mistral\"\n\
-                    [[route]]\nmodels = [\"gpt-*\"]\ntargets = [\"openai\", \"mistral:mistral-small\"]\n";
+                    [[route]]\nmodels = [\"gpt-*\"]\ntargets = [\"openai\", \"mistral:mistral-small\"]\n\
+                    [alerts]\nwebhook = \"https://hooks.slack.com/services/secret\"\nsecret = \"secret\"\n";
         let loaded = loaded(
             text,
             &[
@@ -191,6 +206,10 @@ mod tests {
         assert!(text.contains("key: from $MISTRAL_API_KEY"), "{text}");
         assert!(
             text.contains("route gpt-* -> openai, mistral:mistral-small"),
+            "{text}"
+        );
+        assert!(
+            text.contains("alerts go to hooks.slack.com, as slack, signed"),
             "{text}"
         );
         for shown in [text, json] {

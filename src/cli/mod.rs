@@ -1,9 +1,11 @@
 //! The command line: one file per subcommand.
 
+pub mod alerts;
 mod ask;
 pub mod check;
 pub mod config;
 pub mod credit;
+pub mod doctor;
 pub mod explain;
 pub mod health;
 pub mod keys;
@@ -42,6 +44,8 @@ enum Command {
     Serve,
     /// Check the configuration without starting anything
     Check(check::Args),
+    /// Examine keys, organisations, addresses and connections of every upstream, with one free call each
+    Doctor(doctor::Args),
     /// Show the configuration in force, its schema, or its defaults
     Config(config::Args),
     /// Make keys for apps
@@ -52,6 +56,8 @@ enum Command {
     Credit(credit::Args),
     /// Explain a failure: paste an error, or give the id of a call
     Explain(explain::Args),
+    /// Try the webhook of the configuration
+    Alerts(alerts::Args),
     /// Ask a running gateway whether it is alive (for container health checks)
     Health(health::Args),
 }
@@ -62,11 +68,13 @@ pub fn main() -> ExitCode {
     match command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(&global),
         Command::Check(args) => check::run(&args, global.config),
+        Command::Doctor(args) => doctor::run(&args, &global),
         Command::Config(args) => config::run(&args, global.config),
         Command::Keys(args) => keys::run(&args),
         Command::Simulate(args) => simulate::run(args),
         Command::Credit(args) => credit::run(&args, &global),
         Command::Explain(args) => explain::run(&args, &global),
+        Command::Alerts(args) => alerts::run(&args, &global),
         Command::Health(args) => health::run(&args, &global),
     }
 }

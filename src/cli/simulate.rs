@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::sim::{DEFAULT_ORGANIZATION, Key, Limits, Scenario, Settings, Simulator, rows};
+use crate::sim::{DEFAULT_ORGANIZATION, Key, Limits, Scenario, Settings, Simulator, Spending, rows};
 
 /// Run a simulated OpenAI to develop and measure against: no key, no cost, and failures on demand.
 #[derive(Clone, Debug, clap::Args)]
@@ -38,6 +38,15 @@ pub struct Args {
     /// Prepaid balance of each organization; calls are charged at list prices.
     #[arg(long, value_name = "USD")]
     pub balance: Option<f64>,
+    /// What admin keys (sk-admin-…) are told was spent this month.
+    #[arg(long, value_name = "USD", default_value_t = 0.0)]
+    pub spent: f64,
+    /// The organization's spend limit, as admin keys are told.
+    #[arg(long, value_name = "USD")]
+    pub spend_limit: Option<f64>,
+    /// That limit is an enforced one.
+    #[arg(long, requires = "spend_limit")]
+    pub enforce_spend_limit: bool,
     /// Name, told in the header x-sim-name.
     #[arg(long, default_value = "sim")]
     pub name: String,
@@ -146,6 +155,12 @@ fn settings(args: &Args) -> Result<Settings, String> {
             window_ms: args.limit_window_ms,
         },
         balance_usd: args.balance,
+        spending: Spending {
+            spent_usd: args.spent,
+            limit_usd: args.spend_limit,
+            enforcing: args.enforce_spend_limit,
+            ..Spending::default()
+        },
         models: args.model.clone(),
         any_model: args.any_model,
         enforce_context: args.enforce_context,

@@ -102,6 +102,11 @@ impl Effective {
 
     /// Where the key of an upstream (by its index) comes from: a variable, or a line.
     pub(crate) fn key_origin(&self, upstream: usize) -> Option<&str> {
+        self.origin_of(upstream, "api_key")
+    }
+
+    /// Where a secret of an upstream (by its index) comes from: a variable, or a line.
+    pub(crate) fn origin_of(&self, upstream: usize, name: &str) -> Option<&str> {
         let headers = self
             .0
             .iter()
@@ -112,7 +117,7 @@ impl Effective {
             .iter()
             .take_while(|line| matches!(line, Shown::Value { .. }));
         keys.filter_map(|line| match line {
-            Shown::Value { key, origin, .. } if key == "api_key" => Some(origin.as_str()),
+            Shown::Value { key, origin, .. } if key == name => Some(origin.as_str()),
             _ => None,
         })
         // A variable within the file says more than the line that names it.

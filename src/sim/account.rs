@@ -59,6 +59,8 @@ pub struct Limits {
 pub(crate) struct Who {
     pub(crate) organization: String,
     pub(crate) project: Option<String>,
+    /// The key is an admin key.
+    pub(crate) admin: bool,
 }
 
 /// The six rate-limit headers, in numbers.
@@ -215,6 +217,7 @@ impl Account {
         Ok(Who {
             organization: organization.to_owned(),
             project: project.map(str::to_owned),
+            admin: secret.starts_with("sk-admin-"),
         })
     }
 

@@ -28,6 +28,7 @@ mod schema;
 mod serve;
 mod server;
 mod shape;
+mod spending;
 mod substitute;
 mod text;
 mod wire;
@@ -44,6 +45,7 @@ pub use self::{
     rows::{Row, row, rows},
     scenario::{Scenario, ScenarioError},
     server::{Running, Simulator},
+    spending::Spending,
 };
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -63,6 +65,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Prepaid balance of each organization in USD; default: money is no matter.
     pub balance_usd: Option<f64>,
+    /// What admin keys (`sk-admin-…`) are told; default: nothing spent, no limit.
+    pub spending: Spending,
     /// Models beside OpenAI's.
     pub models: Vec<String>,
     /// Whether any model name is good; default false.
@@ -84,6 +88,7 @@ impl Default for Settings {
             keys: Vec::new(),
             limits: Limits::default(),
             balance_usd: None,
+            spending: Spending::default(),
             models: Vec::new(),
             any_model: false,
             enforce_context: false,

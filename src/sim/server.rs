@@ -76,6 +76,7 @@ impl Simulator {
             extra_models: settings.models,
             enforce_context: settings.enforce_context,
             account: Account::new(settings.keys, settings.limits, settings.balance_usd),
+            spending: settings.spending,
             faults: Faults::new(settings.seed),
             journal: Journal::new(settings.log_capacity),
             stores: super::api::Stores::default(),

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{account::Account, api::Stores, fault::Faults, journal::Journal, models};
+use super::{
+    account::Account, api::Stores, fault::Faults, journal::Journal, models, spending::Spending,
+};
 
 /// Shared by every connection of one simulator.
 #[derive(Debug)]
@@ -13,6 +15,7 @@ pub(crate) struct World {
     pub(crate) extra_models: Vec<String>,
     pub(crate) enforce_context: bool,
     pub(crate) account: Account,
+    pub(crate) spending: Spending,
     pub(crate) faults: Faults,
     pub(crate) journal: Arc<Journal>,
     pub(crate) stores: Stores,

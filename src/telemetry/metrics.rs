@@ -64,6 +64,7 @@ pub struct Metrics {
     pub unrecognized: IntCounterVec,
     pub log_dropped: IntCounter,
     pub reloads: IntCounterVec,
+    pub alerts: IntCounterVec,
     otel_tokens: HistogramVec,
     otel_duration: HistogramVec,
 }
@@ -131,6 +132,7 @@ impl Metrics {
             unrecognized: register!(r, counter("weir_unrecognized_failures_total", "Upstream failures that no rule knew; judged by their status alone.", &["upstream", "class"])),
             log_dropped: register!(r, IntCounter::new("weir_access_log_dropped_total", "Access log lines dropped because their reader was too slow.")),
             reloads: register!(r, counter("weir_config_reloads_total", "Reloads of the configuration.", &["result"])),
+            alerts: register!(r, counter("weir_alerts_total", "Alerts by what became of them; `retried` counts further tries.", &["result"])),
             otel_tokens: register!(r, histogram("gen_ai_client_token_usage", "Tokens of one call (OpenTelemetry).", TOKENS, &["gen_ai_operation_name", "gen_ai_request_model", "gen_ai_token_type", "gen_ai_provider_name"])),
             otel_duration: register!(r, histogram("gen_ai_client_operation_duration_seconds", "Duration of one call (OpenTelemetry).", OTEL_SECONDS, &["gen_ai_operation_name", "gen_ai_request_model", "gen_ai_provider_name"])),
             registry: r,

@@ -1,18 +1,41 @@
-//! What to tell a human when the rule has nothing better.
+//! What to tell a human: the rule's own words, else the class's; for money, what to look at as well.
 
-use super::class::Class;
+use std::borrow::Cow;
+
+use super::class::{Class, Scope};
+
+/// Where an empty or closed account is looked into, in this order: the word of the failure is often not the cause.
+const MONEY_CHECKS: &str = "Check in order: payment record, balance, organization and project of the key, auto recharge, usage limit.";
+
+/// The advice for a failure of this class and reach, given what its rule says.
+pub(super) fn of(class: Class, scope: Scope, own: Option<&str>) -> Cow<'static, str> {
+    let money = matches!(
+        class,
+        Class::QuotaExhausted | Class::BillingHardLimit | Class::BillingInactive
+    );
+    // About one request or one model there is nothing to look up in the billing pages.
+    let checks = money && !matches!(scope, Scope::Request | Scope::Model);
+    match own {
+        _ if checks => {
+            let first = own.unwrap_or_else(|| for_class(class));
+            Cow::Owned(format!("{first} {MONEY_CHECKS}"))
+        }
+        Some(own) => Cow::Owned(own.to_owned()),
+        None => Cow::Borrowed(for_class(class)),
+    }
+}
 
 /// One or two plain sentences; ASCII, single line.
 pub(super) const fn for_class(class: Class) -> &'static str {
     match class {
         Class::QuotaExhausted => {
-            "The account is out of credit or plan quota. Waiting does not help: add credit or use another provider."
+            "The account is out of credit or plan quota and waiting does not help. Add credit, then run `weir credit topped-up`."
         }
         Class::BillingHardLimit => {
             "A spend limit is reached. Raise it in the provider's billing settings or wait until its period ends."
         }
         Class::BillingInactive => {
-            "The account has no working payment. Check the billing details at the provider."
+            "The account has no working payment. Mend it at the provider, then run `weir credit topped-up`."
         }
         Class::RateLimitedRequests => {
             "Too many requests per minute. Wait as told and spread the calls."

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use regex::Regex;
 use serde_json::{Map, Value};
 
+use super::quoted::without_quotes;
 use super::{Evidence, Transport, looks_like_html};
 
 /// Bytes of the body that are read.
@@ -54,10 +55,14 @@ pub(super) struct Facts {
     pub(super) finishes: Vec<String>,
     /// All messages, blanks collapsed, one per line.
     pub(super) text: String,
+    /// [`Self::text`] without what it quotes: a caller's own words, echoed by a refusal, are not the provider's.
+    pub(super) unquoted: String,
     /// An error object (or flat error) was found.
     pub(super) has_error: bool,
-    /// Waits named in fields of the body.
+    /// Waits named in fields of the body: in seconds or as points in time.
     pub(super) delays: Vec<String>,
+    /// Waits named in fields of the body, in milliseconds.
+    pub(super) delays_ms: Vec<String>,
     /// Headers of an inner answer, repeated in the body.
     pub(super) headers: Vec<(String, String)>,
     /// First message, as sent.
@@ -78,7 +83,7 @@ fn as_word(value: &Value) -> Option<String> {
 }
 
 /// `s` cut to at most `most` bytes, at a character's edge.
-fn cut(s: &str, most: usize) -> &str {
+pub(super) fn cut(s: &str, most: usize) -> &str {
     let mut end = s.len().min(most);
     while !s.is_char_boundary(end) {
         end -= 1;
@@ -118,6 +123,7 @@ impl Facts {
                 facts.plain(text);
             }
         }
+        facts.unquoted = without_quotes(&facts.text);
         facts
     }
 
@@ -131,7 +137,11 @@ impl Facts {
         let mut framed = false;
         for line in text.lines() {
             let line = line.trim();
-            let data = if let Some(data) = line.strip_prefix("data:") {
+            // llama.cpp has sent its failures in a field called `error`.
+            let data = if let Some(data) = line
+                .strip_prefix("data:")
+                .or_else(|| line.strip_prefix("error:"))
+            {
                 framed = true;
                 data.trim_start()
             } else if line.starts_with("event:") || line.starts_with("id:") || line.starts_with(':')
@@ -299,6 +309,7 @@ impl Facts {
                         .take(ENTRIES)
                         .for_each(|item| self.error(item, depth - 1));
                 }
+                Some(below @ Value::Object(_)) => self.error(below, depth - 1),
                 _ => {}
             }
         }
@@ -315,9 +326,16 @@ impl Facts {
             "limit_source",
             "quotaId",
             "quotaMetric",
+            "quota_limit",
+            "quota_metric",
         ] {
             if let Some(Value::String(word)) = map.get(key) {
                 self.codes.push(word.to_lowercase());
+            }
+        }
+        for key in ["quotaValue", "quota_limit_value"] {
+            if map.get(key).and_then(as_word).as_deref() == Some("0") {
+                self.codes.push("limit=0".to_owned());
             }
         }
         for key in ["type", "status"] {
@@ -327,21 +345,27 @@ impl Facts {
                 _ => {}
             }
         }
-        for key in ["retryDelay", "retry_after_seconds", "retry_after"] {
-            if let Some(delay) = map.get(key).and_then(as_word) {
-                self.delays.push(delay);
-            }
-        }
+        self.waits(map);
         if let Some(Value::Object(headers)) = map.get("headers") {
             let texts = headers
                 .iter()
                 .filter_map(|(name, value)| Some((name.to_lowercase(), as_word(value)?)));
             self.headers.extend(texts.take(ENTRIES));
         }
-        if let Some(Value::String(raw)) = map.get("raw") {
-            self.say_or_unpack(raw, depth);
+        match map.get("raw") {
+            Some(Value::String(raw)) => self.say_or_unpack(raw, depth),
+            Some(raw @ Value::Object(_)) => self.walk(raw, depth - 1),
+            _ => {}
         }
-        for key in ["error", "innererror", "details", "metadata", "violations"] {
+        for key in [
+            "error",
+            "innererror",
+            "inner_error",
+            "innerError",
+            "details",
+            "metadata",
+            "violations",
+        ] {
             match map.get(key) {
                 Some(below @ Value::Object(_)) => self.error(below, depth - 1),
                 Some(Value::Array(list)) => {
@@ -351,6 +375,25 @@ impl Facts {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// How long to wait, or until when.
+    fn waits(&mut self, map: &Map<String, Value>) {
+        for key in [
+            "retryDelay",
+            "retry_delay",
+            "retry_after_seconds",
+            "retry_after",
+            "retryAfter",
+            "resets_in_seconds",
+            "resets_at",
+            "reset_at",
+        ] {
+            self.delays.extend(map.get(key).and_then(as_word));
+        }
+        for key in ["retry_after_ms", "retryAfterMs"] {
+            self.delays_ms.extend(map.get(key).and_then(as_word));
         }
     }
 

@@ -1,6 +1,5 @@
 //! The verdict: facts, then the first rule that fits, then what follows from it.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -77,10 +76,11 @@ pub fn judge_at(provider: &Provider, evidence: &Evidence<'_>, now: SystemTime) -
         },
         waiting_helps: ruling.waiting_helps,
         fallback_helps: ruling.fallback_helps,
-        advice: match rule.and_then(|rule| rule.advice.as_ref()) {
-            Some(own) => Cow::Owned(own.clone()),
-            None => Cow::Borrowed(advice::for_class(ruling.class)),
-        },
+        advice: advice::of(
+            ruling.class,
+            ruling.scope,
+            rule.and_then(|rule| rule.advice.as_deref()),
+        ),
         rule: rule.map_or_else(|| Arc::from("none"), |rule| rule.id.clone()),
         confidence: ruling.confidence,
         organization: seen(&provider.organization_seen_header),

@@ -20,6 +20,7 @@ mod page;
 mod policy;
 mod preset;
 mod provider;
+mod quoted;
 mod rule;
 mod told;
 pub mod wait;

@@ -42,7 +42,77 @@ pub fn unanswered(content_type: &str, body: &[u8], expects_content: bool) -> Opt
         return Some(Transport::ObjectIn200);
     }
     let json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
-    (json && mentions_error(body) && has_error_object(body)).then_some(Transport::ObjectIn200)
+    let failed = json && mentions_error(body) && has_error_object(body);
+    (failed || (expects_content && says_nothing(body)) || is_flat_error(body))
+        .then_some(Transport::ObjectIn200)
+}
+
+/// `null` and the empty containers.
+fn says_nothing(body: &[u8]) -> bool {
+    match body.trim_ascii() {
+        b"null" => true,
+        [b'{', inner @ .., b'}'] | [b'[', inner @ .., b']'] => inner.trim_ascii().is_empty(),
+        _ => false,
+    }
+}
+
+/// Longest error that stands at the top of the body without an `error` member.
+const FLAT: usize = 64 * 1024;
+
+/// An error that is the whole object: `{"detail": ...}`, `{"object": "error", ...}`, `{"code": 429, "message": ...}`.
+/// Its first member gives it away; answers begin otherwise, so nearly none is parsed for this.
+fn is_flat_error(body: &[u8]) -> bool {
+    let first = body
+        .trim_ascii_start()
+        .strip_prefix(b"{")
+        .map(|rest| {
+            rest.trim_ascii_start()
+                .strip_prefix(b"\"")
+                .unwrap_or_default()
+        })
+        .and_then(|rest| rest.split(|&byte| byte == b'"').next());
+    let suspicious = matches!(
+        first,
+        Some(
+            b"detail"
+                | b"message"
+                | b"msg"
+                | b"object"
+                | b"code"
+                | b"status"
+                | b"statusCode"
+                | b"success"
+        )
+    );
+    if !suspicious || body.len() > FLAT {
+        return false;
+    }
+    let Ok(root) = serde_json::from_slice::<serde_json::Value>(body) else {
+        return false;
+    };
+    if root.get("object").is_some_and(|object| object == "error") {
+        return true;
+    }
+    let says = |key: &str| {
+        root.get(key)
+            .is_some_and(|value| value.is_string() || (key == "detail" && value.is_array()))
+    };
+    let answers = [
+        "choices",
+        "output",
+        "data",
+        "content",
+        "text",
+        "results",
+        "embedding",
+        "embeddings",
+        "id",
+        "segments",
+        "images",
+        "candidates",
+    ];
+    (says("message") || says("msg") || says("detail"))
+        && !answers.iter().any(|key| root.get(key).is_some())
 }
 
 /// Is there an `"error"` key with a value other than null? A quoted word in a JSON string has a backslash before its
@@ -100,6 +170,11 @@ mod tests {
             r#"{"object":"response","status":"completed","error": null,"output":[]}"#,
             r#"{"choices":[{"message":{"tool_calls":[{"function":{"name":"error"}}]}}]}"#,
             r#"{"output":[{"type":"tool","result":{"error":"x"}}],"error":null}"#,
+            r#"{"object":"list","data":[{"embedding":[0.1]}]}"#,
+            r#"{"object":"chat.completion","choices":[{"message":{"content":"{\"detail\":1}"}}]}"#,
+            r#"{"message":"m","text":"a transcript"}"#,
+            r#"{"text":"null"}"#,
+            r#""null""#,
         ] {
             assert_eq!(
                 unanswered("application/json", body.as_bytes(), true),
@@ -124,6 +199,14 @@ mod tests {
             r#"{"error":{"message":"m","code":502}}"#,
             r#"{"choices":[{"finish_reason":"error","error" : {"code":502}}]}"#,
             r#"[{"error":"text"}]"#,
+            r#"{"detail":"Rate limit exceeded"}"#,
+            r#"{"detail":[{"msg":"Field required","loc":["body"]}]}"#,
+            r#"{"object":"error","message":"m","type":"t","code":"1300"}"#,
+            r#" { "code": 429, "message": "m" }"#,
+            r#"{"success":false,"message":"m"}"#,
+            " null\n",
+            "[ ]",
+            "{}",
         ] {
             assert_eq!(
                 unanswered("application/json", body.as_bytes(), true),

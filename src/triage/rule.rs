@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::class::{Class, Helps, Scope};
 use super::error::{PresetError, nearest};
+use super::policy::CircuitEffect;
 use super::when::{Scene, When};
 
 /// One rule.
@@ -85,7 +86,15 @@ pub(super) struct RuleSet {
 
 impl Rule {
     pub(super) fn fits(&self, scene: &Scene<'_>) -> bool {
-        self.when.fits(scene)
+        self.when.fits(scene, self.reaches_others())
+    }
+
+    /// Does its verdict close something for calls that are not to blame?
+    fn reaches_others(&self) -> bool {
+        !matches!(
+            self.class.policy().circuit,
+            CircuitEffect::Neutral | CircuitEffect::Counts
+        )
     }
 
     /// A word of the provider's own, or the wire itself, decided.

@@ -101,6 +101,7 @@ const COUNTERS: &[(Counter, &str, &str, &str)] = &[
         "",
     ),
     (Counter::Any, "ratelimit-reset", "ratelimit-remaining", ""),
+    (Counter::Any, "anthropic-ratelimit-unified-reset", "", ""),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -113,23 +114,34 @@ enum Counter {
 impl Told {
     pub(super) fn read(facts: &Facts, headers: &HeaderMap, now: SystemTime) -> Self {
         let header = |name: &str| {
-            let inner = || {
-                facts
-                    .headers
-                    .iter()
-                    .find(|(n, _)| n == name)
-                    .map(|(_, value)| value.as_str())
-            };
-            text_of(headers, name).or_else(inner)
+            let outer = headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
+            let inner = facts.headers.iter().filter(|(n, _)| n == name);
+            let mut values: Vec<&str> = outer.collect();
+            if values.is_empty() {
+                values.extend(inner.map(|(_, value)| value.as_str()));
+            }
+            values
         };
-        let mut waits = vec![
-            wait::in_text(&facts.text),
-            header("retry-after-ms").and_then(wait::milliseconds),
-            header("x-ms-retry-after-ms").and_then(wait::milliseconds),
-            header("retry-after").and_then(|value| wait::header(value, now)),
-            header("x-ratelimit-timeremaining").and_then(|value| wait::header(value, now)),
-        ];
+        let mut waits = vec![wait::in_text(&facts.text, now)];
+        for name in ["retry-after-ms", "x-ms-retry-after-ms"] {
+            waits.extend(header(name).into_iter().map(wait::milliseconds));
+        }
+        for name in [
+            "retry-after",
+            "x-retry-after",
+            "x-ratelimit-timeremaining",
+            "x-ratelimit-reset-after",
+        ] {
+            let told = header(name).into_iter();
+            waits.extend(told.map(|value| wait::header(value, now)));
+        }
         waits.extend(facts.delays.iter().map(|delay| wait::header(delay, now)));
+        waits.extend(
+            facts
+                .delays_ms
+                .iter()
+                .map(|delay| wait::milliseconds(delay)),
+        );
         // Some servers answer only with the reset of an inner answer's counter, in the body.
         let inner_reset = facts
             .headers
@@ -144,7 +156,7 @@ impl Told {
             .max();
         Self {
             wait,
-            date: wait::date_in_text(&facts.text).filter(|date| *date > now),
+            date: wait::date_in_text(&facts.text, now),
             zero,
         }
     }
@@ -164,6 +176,9 @@ impl Told {
         }
         let mut wait = self.wait;
         if class.is_rate_limit() {
+            // "Access returns on ..." tells a wait as well.
+            let until = self.date.and_then(|date| date.duration_since(now).ok());
+            wait = wait.max(until.map(|until| until.min(wait::LONGEST)));
             let counter = match class {
                 Class::RateLimitedTokens => Counter::Tokens,
                 _ => Counter::Requests,

@@ -39,7 +39,12 @@ pub fn header(value: &str, now: SystemTime) -> Option<Duration> {
     if let Some(point) = point_in_time(value) {
         return Some(point.duration_since(now).unwrap_or_default().min(LONGEST));
     }
-    duration(value)
+    // Parameters follow (`30;w=60`), or a second proxy has added its own wait (`30, 60`).
+    let value = value.split(';').next().unwrap_or_default();
+    duration(value).or_else(|| {
+        let parts = value.split(", ").map(duration);
+        parts.collect::<Option<Vec<_>>>()?.into_iter().max()
+    })
 }
 
 /// A wait in milliseconds, as in `retry-after-ms`.
@@ -48,61 +53,113 @@ pub fn milliseconds(value: &str) -> Option<Duration> {
     rest.is_empty().then(|| bounded(value / 1e3))
 }
 
-/// The wait that a message tells: "try again in 6m 11.52s", "retry after 60 seconds", "retry in 38.2s". The longest,
-/// when there are several.
-pub fn in_text(text: &str) -> Option<Duration> {
+/// Words after which a message tells a wait, and whether the number may follow at once ("wait 5 seconds").
+const LEADS: &[(&str, bool)] = &[
+    ("again ", false),
+    ("retry ", false),
+    ("retrying ", false),
+    ("retry-after", true),
+    ("retry_after", true),
+    ("wait ", true),
+    ("reset ", false),
+    ("resets ", false),
+    ("replenished ", false),
+    ("refilled ", false),
+    ("renewed ", false),
+    ("available ", false),
+];
+
+/// What may stand between those words and the time.
+const LINKS: &[(&str, bool)] = &[
+    ("in ", true),
+    ("after ", true),
+    ("for ", true),
+    ("at ", true),
+    ("until ", true),
+    ("again ", false),
+    ("your request ", false),
+    ("this request ", false),
+    ("the request ", false),
+    ("at least ", true),
+    ("about ", true),
+    ("approximately ", true),
+    (":", true),
+    ("=", true),
+    ("\"", true),
+    ("'", true),
+];
+
+/// The wait that a message tells: "try again in 6m 11.52s", "retry after 60 seconds", "Retry after
+/// 2026-11-21T12:00:00Z". The longest, when there are several; a point in time counts from `now`.
+pub fn in_text(text: &str, now: SystemTime) -> Option<Duration> {
     let lower = text.to_ascii_lowercase();
-    let mut longest = None;
-    for (at, word) in lower
-        .match_indices("again ")
-        .chain(lower.match_indices("retry "))
-        .chain(lower.match_indices("wait "))
-    {
-        let mut rest = lower[at + word.len()..].trim_start();
-        let mut told = word == "wait ";
-        for lead in [
-            "in ",
-            "after ",
-            "for ",
-            "at least ",
-            "about ",
-            "approximately ",
-        ] {
-            if let Some(shorter) = rest.strip_prefix(lead) {
-                rest = shorter.trim_start();
-                told = true;
-            }
-        }
-        if told && let Some((wait, _)) = leading_duration(rest) {
-            longest = longest.max(Some(wait));
-        }
-    }
-    longest
+    let told = |&(lead, at_once): &(&str, bool)| {
+        lower
+            .match_indices(lead)
+            .filter_map(|(at, _)| told_after(&lower[at + lead.len()..], at_once, now))
+            .max()
+    };
+    LEADS.iter().filter_map(told).max()
 }
 
-/// A date in a message: "you will regain access on 2026-09-01 at 00:00 UTC". A date without a time means its start.
-pub fn date_in_text(text: &str) -> Option<SystemTime> {
+/// The time at the text's start, behind words like "in" and "after".
+fn told_after(text: &str, at_once: bool, now: SystemTime) -> Option<Duration> {
+    let mut rest = text.trim_start();
+    let mut told = at_once;
+    while let Some((link, tells)) = LINKS.iter().find(|(link, _)| rest.starts_with(link)) {
+        rest = rest[link.len()..].trim_start();
+        told |= tells;
+    }
+    if !told {
+        return None;
+    }
+    let point = dated(rest).or_else(|| {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        point_in_time(&rest[..digits])
+    });
+    if let Some(point) = point {
+        let wait = point.duration_since(now).ok()?;
+        return Some(wait.min(LONGEST));
+    }
+    leading_duration(rest).map(|(wait, _)| wait)
+}
+
+/// The first date in a message that lies after `now`: "you will regain access on 2026-09-01 at 00:00 UTC". A date
+/// without a time means its start.
+pub fn date_in_text(text: &str, now: SystemTime) -> Option<SystemTime> {
+    let starts = |at: &usize| *at == 0 || !text.as_bytes()[at - 1].is_ascii_digit();
+    (0..text.len().saturating_sub(9))
+        .filter(starts)
+        .filter_map(|at| dated(text.get(at..)?))
+        .find(|date| *date > now)
+}
+
+/// The date at the text's start.
+fn dated(text: &str) -> Option<SystemTime> {
     let bytes = text.as_bytes();
     let digits = |at: usize, n: usize| {
         bytes
             .get(at..at + n)
             .is_some_and(|b| b.iter().all(u8::is_ascii_digit))
     };
-    let at = (0..bytes.len().saturating_sub(9)).find(|&at| {
-        digits(at, 4)
-            && bytes[at + 4] == b'-'
-            && digits(at + 5, 2)
-            && bytes[at + 7] == b'-'
-            && digits(at + 8, 2)
-    })?;
-    let rest = text.get(at + 10..)?;
-    let rest = rest.trim_start_matches(['T', ' ', ',']);
+    let dash = |at: usize| bytes.get(at) == Some(&b'-');
+    if !(digits(0, 4) && dash(4) && digits(5, 2) && dash(7) && digits(8, 2)) {
+        return None;
+    }
+    let rest = text.get(10..)?;
+    let rest = rest.trim_start_matches(['T', 't', ' ', ',']);
     let rest = rest.strip_prefix("at ").unwrap_or(rest);
-    let clock: String = rest
-        .chars()
-        .take_while(|c| c.is_ascii_digit() || *c == ':')
-        .collect();
-    date(text.get(at..at + 10)?, &clock)
+    let clock = rest
+        .find(|c: char| !(c.is_ascii_digit() || c == ':' || c == '.'))
+        .unwrap_or(rest.len());
+    let (clock, zone) = rest.split_at(clock);
+    let clock = clock.trim_end_matches('.');
+    let day = &text[..10];
+    let offset = zone
+        .get(..6)
+        .filter(|zone| !clock.is_empty() && zone.starts_with(['+', '-']))
+        .and_then(|zone| rfc3339(&format!("{day}T{clock}{zone}")));
+    offset.or_else(|| date(day, if clock.contains(':') { clock } else { "" }))
 }
 
 /// A point in time: epoch seconds or milliseconds, RFC 3339, HTTP date.
@@ -166,9 +223,45 @@ fn unit(word: &str) -> Option<f64> {
     })
 }
 
+/// `hh:mm:ss` or `d.hh:mm:ss` at the beginning of the text, and what follows it.
+fn leading_clock(text: &str) -> Option<(Duration, &str)> {
+    let end = text
+        .find(|c: char| !(c.is_ascii_digit() || c == ':' || c == '.'))
+        .unwrap_or(text.len());
+    let clock = text[..end].trim_end_matches('.');
+    let first = clock.find(':')?;
+    let (days, clock) = match clock[..first].split_once('.') {
+        Some((days, _)) => (days.parse::<u32>().ok()?, &clock[days.len() + 1..]),
+        None => (0, clock),
+    };
+    let seconds = time_of_day(clock).filter(|_| clock.matches(':').count() == 2)?;
+    Some((bounded(f64::from(days) * 86_400.0 + seconds), &text[end..]))
+}
+
+/// `a minute`, `one hour`.
+fn leading_article(text: &str) -> Option<(Duration, &str)> {
+    let rest = ["a ", "an ", "one "]
+        .iter()
+        .find_map(|article| text.strip_prefix(article))?;
+    let end = rest
+        .find(|c: char| !c.is_alphabetic())
+        .unwrap_or(rest.len());
+    Some((bounded(unit(&rest[..end])?), &rest[end..]))
+}
+
 /// A duration at the beginning of the text, and what follows it.
 fn leading_duration(text: &str) -> Option<(Duration, &str)> {
-    let mut rest = text;
+    if let Some(told) = leading_clock(text).or_else(|| leading_article(text)) {
+        return Some(told);
+    }
+    // Of a range the longer end counts.
+    let mut rest = match number(text) {
+        Some((_, after)) => match after.strip_prefix('-').map(|end| (number(end), end)) {
+            Some((Some((_, tail)), end)) if !tail.starts_with('-') => end,
+            _ => text,
+        },
+        None => text,
+    };
     let mut seconds = None;
     while let Some((value, after)) = number(rest) {
         let tail = after.trim_start();
@@ -185,7 +278,8 @@ fn leading_duration(text: &str) -> Option<(Duration, &str)> {
             None if seconds.is_none()
                 && (word.is_empty() || after.starts_with(char::is_whitespace)) =>
             {
-                return word.is_empty().then(|| (bounded(value), after));
+                let ends = !after.starts_with(['-', '/', ':', '%']);
+                return (word.is_empty() && ends).then(|| (bounded(value), after));
             }
             None => break,
         }

@@ -58,6 +58,12 @@ fn points_in_time_count_from_now() {
         ("2036-08-31T12:00:00Z", Some(LONGEST)),
         ("30", ms(30_000)),
         ("17", ms(17_000)),
+        ("30;w=60", ms(30_000)),
+        ("30, 60", ms(60_000)),
+        ("00:00:45", ms(45_000)),
+        ("1.00:00:00", Some(LONGEST)),
+        ("-1", None),
+        ("30, soon", None),
     ] {
         assert_eq!(header(text, now), want, "{text}");
     }
@@ -97,6 +103,24 @@ fn texts_tell_their_wait_and_their_date() {
         ("Try again in 1 minute.", ms(60_000)),
         ("please wait 5 seconds", ms(5_000)),
         ("Please try again in 20s. Also retry after 30s.", ms(30_000)),
+        ("try again in 6m0s", ms(360_000)),
+        ("available again in 1h12m", ms(4_320_000)),
+        ("Quota will be replenished in 6.11:35:10.", Some(LONGEST)),
+        ("Quota will be replenished in 00:04:10.", ms(250_000)),
+        ("Retry after 2026-08-31T13:31:00Z", ms(60_000)),
+        ("retry after 2026-08-31 15:31:00+02:00.", ms(60_000)),
+        ("resets at 2026-08-31T13:30:30Z (2056)", ms(30_000)),
+        ("Please retry at 1788183060.", ms(60_000)),
+        ("Retry-After: 12", ms(12_000)),
+        ("retry your request after 20 seconds", ms(20_000)),
+        ("wait 20-30 seconds and repeat", ms(30_000)),
+        ("Try again in a minute.", ms(60_000)),
+        ("Please wait one hour.", ms(3_600_000)),
+        ("limit resets in 4h59m", ms(17_940_000)),
+        ("retry after 2020-01-01T00:00:00Z", None),
+        ("Please retry in -5 seconds", None),
+        ("retry 3 times", None),
+        ("try again in 50% of the cases", None),
         ("Please try again later.", None),
         ("You can retry your request", None),
         (
@@ -104,15 +128,22 @@ fn texts_tell_their_wait_and_their_date() {
             None,
         ),
     ] {
-        assert_eq!(in_text(text), want, "{text}");
+        assert_eq!(in_text(text, at(1_788_183_000)), want, "{text}");
     }
     let text = "You will regain access on 2026-09-01 at 00:00 UTC.";
-    assert_eq!(date_in_text(text), Some(at(1_788_220_800)));
     assert_eq!(
-        date_in_text("until 2026-09-01T06:30:00Z"),
+        date_in_text(text, at(1_788_183_000)),
+        Some(at(1_788_220_800))
+    );
+    assert_eq!(
+        date_in_text("until 2026-09-01T06:30:00Z", at(0)),
         Some(at(1_788_220_800 + 6 * 3600 + 1800))
     );
-    assert_eq!(date_in_text("claude-3-opus-20240229"), None);
+    assert_eq!(
+        date_in_text("gpt-4o-2024-08-06 is back on 2026-09-01", at(1_788_183_000)),
+        Some(at(1_788_220_800))
+    );
+    assert_eq!(date_in_text("claude-3-opus-20240229", at(0)), None);
 }
 
 #[test]
@@ -126,10 +157,10 @@ fn counts_skip_commas_and_signs() {
 proptest! {
     #[test]
     fn nothing_makes_the_parsers_panic_or_exceed_the_bound(text in "\\PC{0,60}") {
-        for wait in [duration(&text), header(&text, at(1_788_183_000)), in_text(&text), milliseconds(&text)] {
+        for wait in [duration(&text), header(&text, at(1_788_183_000)), in_text(&text, at(1_788_183_000)), milliseconds(&text)] {
             prop_assert!(wait.is_none_or(|wait| wait <= LONGEST));
         }
-        let _ = date_in_text(&text);
+        let _ = date_in_text(&text, at(0));
         let _ = count(&text);
     }
 
@@ -140,7 +171,7 @@ proptest! {
         let text = format!("{h}h{gap}{m}m{gap}{s}.{milli:03}s");
         let read = duration(&text).expect("a duration");
         prop_assert!(read.abs_diff(want) < Duration::from_micros(1), "{} {:?}", text, read);
-        let read = in_text(&format!("Please try again in {text}. Visit https://example.com/2026")).expect("a wait");
+        let read = in_text(&format!("Please try again in {text}. Visit https://example.com/2026"), at(0)).expect("a wait");
         prop_assert!(read.abs_diff(want) < Duration::from_micros(1));
     }
 }

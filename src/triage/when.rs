@@ -177,9 +177,20 @@ fn any(patterns: &[String], words: &[String]) -> bool {
         .any(|pattern| words.iter().any(|word| glob(pattern, word)))
 }
 
+/// Statuses of a request that was refused for what it says, and whose refusal quotes it.
+const QUOTING: [u16; 7] = [400, 404, 405, 409, 413, 415, 422];
+
 impl When {
-    pub(super) fn fits(&self, scene: &Scene<'_>) -> bool {
-        self.fits_wire(scene) && self.fits_words(scene) && self.fits_patterns(scene)
+    /// `reaches_others`: the verdict would close something for other calls too. Then the words of a refused request do
+    /// not count: only what the provider says by itself.
+    pub(super) fn fits(&self, scene: &Scene<'_>, reaches_others: bool) -> bool {
+        let quotes = scene.status.is_some_and(|status| QUOTING.contains(&status));
+        let text = if reaches_others && quotes {
+            &scene.facts.unquoted
+        } else {
+            &scene.facts.text
+        };
+        self.fits_wire(scene) && self.fits_words(scene) && self.fits_patterns(scene, text)
     }
 
     /// The cheap conditions first.
@@ -220,8 +231,8 @@ impl When {
             && (self.finish.is_empty() || any(&self.finish, &facts.finishes))
     }
 
-    fn fits_patterns(&self, scene: &Scene<'_>) -> bool {
-        let text = scene.facts.text.as_bytes();
+    fn fits_patterns(&self, scene: &Scene<'_>, text: &str) -> bool {
+        let text = text.as_bytes();
         let header = |(name, pattern): (&String, &Pattern)| {
             let outer = scene
                 .headers

@@ -7,13 +7,16 @@
     reason = "a test that panics has failed, which is what is meant"
 )]
 
+mod alerts;
 mod allowances;
 mod broken_streams;
 mod caching;
+mod doctor;
 mod edges;
 mod explain;
 mod fidelity;
 mod hangup;
+mod in_band;
 mod ingress;
 mod keys;
 mod money;

@@ -19,7 +19,7 @@ use crate::support::{
 };
 
 /// An HTTPS server that speaks what the client prefers; counts its connections.
-async fn https(directory: &Directory) -> (u16, PathBuf, Arc<AtomicUsize>) {
+pub(crate) async fn https(directory: &Directory) -> (u16, PathBuf, Arc<AtomicUsize>) {
     let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let path = directory.write("ca.pem", &signed.cert.pem());
     let key =
@@ -70,6 +70,12 @@ async fn https(directory: &Directory) -> (u16, PathBuf, Arc<AtomicUsize>) {
         }
     });
     (port, path, connections)
+}
+
+/// The port of such a server, and the certificate to trust it by.
+pub(crate) async fn https_port(directory: &Directory) -> (u16, PathBuf) {
+    let (port, authority, _) = https(directory).await;
+    (port, authority)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

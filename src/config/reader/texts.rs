@@ -86,6 +86,9 @@ impl Reader<'_> {
     /// A list of texts that are not empty; `None` when absent or wrong.
     pub(crate) fn texts(&self, key: &str) -> Found<Vec<Text>> {
         let Some(item) = self.item(key) else {
+            if let Some(default) = self.key(key).default {
+                self.note(key, default.to_owned(), Origin::Default);
+            }
             return Found::Absent;
         };
         let Node::List(items) = &item.node else {
@@ -191,12 +194,19 @@ impl Reader<'_> {
                     format!("environment variable `{name}` is not set"),
                 )
                 .suggestion(near)
-                .help(if path.ends_with("key") || path.contains(".headers.") {
-                    // No default key may stand in a file.
-                    "set it where weir is started".to_owned()
-                } else {
-                    format!("set it, or write a default: ${{{name}:-value}}")
-                })
+                .help(
+                    if path.ends_with("key")
+                        || [".webhook", ".secret"]
+                            .iter()
+                            .any(|end| path.ends_with(end))
+                        || path.contains(".headers.")
+                    {
+                        // No default key may stand in a file.
+                        "set it where weir is started".to_owned()
+                    } else {
+                        format!("set it, or write a default: ${{{name}:-value}}")
+                    },
+                )
             }
             Err(ExpandError::Malformed) => {
                 Draft::new(&item.place, path, "`${` without a variable's name and `}`")

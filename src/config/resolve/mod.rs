@@ -1,5 +1,6 @@
 //! From the file's tree to a sound [`Config`].
 
+mod alerts;
 mod app;
 mod checks;
 mod route;
@@ -87,6 +88,7 @@ fn config(walk: &Walk<'_>, root: &Table, path: Option<&Path>) -> Option<Config> 
     let breaker = server::breaker(&top.table("breaker", section("breaker")));
     let cache = server::cache(&top.table("cache", section("cache")));
     let apps = app::apps(&top.tables("app", section("app")).unwrap_or_default());
+    let alerts = alerts::alerts(&top.table("alerts", section("alerts")));
     let log = server::log(&top.table("log", section("log")));
 
     checks::listeners(&top, &admin_reader, &listen, admin.as_ref());
@@ -120,6 +122,7 @@ fn config(walk: &Walk<'_>, root: &Table, path: Option<&Path>) -> Option<Config> 
         breaker,
         cache,
         apps,
+        alerts,
         log,
     })
 }

@@ -93,9 +93,15 @@ pub(crate) static ROOT: Section = Section {
             "",
             "The programs that call. Default: none, and every caller is let in.",
         ),
+        optional(
+            "alerts",
+            Kind::Table(&ALERTS),
+            "",
+            "Who is told when circuits open and close. Default: nobody.",
+        ),
         optional("log", Kind::Table(&LOG), "", "Logs."),
     ],
-    later: &["ledger", "shared", "alerts", "budget"],
+    later: &["ledger", "shared", "budget"],
 };
 
 static ADMIN: Section = Section {
@@ -218,6 +224,12 @@ static UPSTREAM: Section = Section {
             ),
             "https://api.openai.com/v1",
             "Scheme, host and path prefix. Default: the preset's; required where it has none.",
+        ),
+        optional(
+            "admin_key",
+            Kind::Secret("\"${VARIABLE}\""),
+            "${OPENAI_ADMIN_KEY}",
+            "An admin key of the account, with which `weir doctor` reads spend limits and costs. No call carries it.",
         ),
         optional(
             "organization",
@@ -514,6 +526,59 @@ static APP: Section = Section {
         ),
     ],
     later: &["budget"],
+};
+
+static ALERTS: Section = Section {
+    name: "alerts",
+    repeated: false,
+    doc: "A webhook that is told when circuits open and close. `weir alerts test` tries it.",
+    keys: &[
+        optional(
+            "webhook",
+            Kind::Secret("an http:// or https:// URL, such as \"${ALERT_WEBHOOK_URL}\""),
+            "${ALERT_WEBHOOK_URL}",
+            "Where alerts are posted; never printed, because such URLs are credentials. Default: nowhere.",
+        ),
+        optional(
+            "format",
+            Kind::Word(&["json", "slack"]),
+            "json",
+            "What is posted: an event in JSON, or a message as Slack takes it. Default: slack for Slack's own hosts, else json.",
+        ),
+        optional(
+            "secret",
+            Kind::Secret("\"whsec_\" and the key in Base64, or any text"),
+            "${ALERT_WEBHOOK_SECRET}",
+            "Signs each alert (Standard Webhooks). Default: not signed.",
+        ),
+        key(
+            "on",
+            Kind::Texts(
+                "\"billing\", \"credentials\", \"limits\", \"models\", \"trouble\", \"outages\"",
+            ),
+            "[\"billing\", \"credentials\", \"limits\", \"models\", \"trouble\", \"outages\"]",
+            "Which causes are told: money and accounts, keys and permissions, day limits, missing models, overloads and errors, outages.",
+        ),
+        key(
+            "hold",
+            duration(0, HOUR),
+            "10s",
+            "A circuit that opens again within this time has flapped: that is counted, not told anew.",
+        ),
+        key(
+            "timeout",
+            duration(100, 10 * MINUTE),
+            "10s",
+            "For one delivery.",
+        ),
+        key(
+            "give_up_after",
+            duration(SECOND, DAY),
+            "15m",
+            "How long the delivery of one alert is tried again.",
+        ),
+    ],
+    later: &[],
 };
 
 static LOG: Section = Section {

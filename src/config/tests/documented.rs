@@ -2,8 +2,9 @@
 
 use super::sound;
 
-const PAGES: [(&str, &str, usize); 6] = [
+const PAGES: [(&str, &str, usize); 7] = [
     ("README.md", include_str!("../../../README.md"), 4),
+    ("docs/alerts.md", include_str!("../../../docs/alerts.md"), 2),
     (
         "deploy/container.toml",
         include_str!("../../../deploy/container.toml"),

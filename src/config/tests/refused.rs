@@ -141,7 +141,12 @@ fn one_mistake_is_one_mistake() {
         "[log]\naccess = 'stdot'".to_owned(),
         "[retry]\nttl = '5s'".to_owned(),
         "upstreams = 5".to_owned(),
-        "[alerts]\nwebhook = 'https://a'".to_owned(),
+        "[ledger]\nurl = 'sqlite:a'".to_owned(),
+        "[alerts]\nwebhook = 'hooks.example.com/secret'".to_owned(),
+        "[alerts]\nwebhook = 'https://me:secret@a/'".to_owned(),
+        "[alerts]\nwebhook = 'https://a'\non = ['biling']".to_owned(),
+        "[alerts]\nwebhook = '${SLACK_URL}'".to_owned(),
+        "[alerts]\nwebhook = 'https://a/secret'\nformat = 'slak'".to_owned(),
     ]
     .iter()
     .map(|text| {
@@ -303,4 +308,38 @@ proptest! {
             prop_assert!(!shown.contains("secret"), "{}", shown);
         }
     }
+}
+
+#[test]
+fn neither_a_webhook_nor_its_signing_key_is_ever_shown() {
+    for text in [
+        "[alerts]\nwebhook = 'hooks.example.com/hidden'",
+        "[alerts]\nwebhook = 'https://a:0/hidden?hidden=hidden'",
+        "[alerts]\nwebhook = 'https://a/hidden'\nsecret = 'whsec_hidden!'",
+        "[alerts]\nwebhook = 'https://a/hidden' 'hidden'\nsecret = 'hidden'",
+    ] {
+        let mistakes = wrong(text, &[]);
+        let told = format!("{mistakes} {} {mistakes:?}", mistakes.to_json());
+        assert!(!told.contains("hidden"), "{told}");
+    }
+    let (config, warnings) = read(
+        "[alerts]\nwebhook = 'http://example.com/hidden'\nsecret = 'hidden'",
+        &[],
+    )
+    .expect("it is sound");
+    let told = format!("{config:?} {warnings:?} {}", warnings[0]);
+    assert!(!told.contains("hidden"), "{told}");
+    assert!(
+        warnings[0].to_string().contains("without TLS"),
+        "{}",
+        warnings[0]
+    );
+}
+
+#[test]
+fn alerts_that_go_nowhere_are_warned_of() {
+    let warned = |text| read(text, &[]).expect("it is sound").1.len();
+    assert_eq!(warned("[alerts]\nsecret = 'a'"), 1);
+    assert_eq!(warned("[alerts]\nhold = '5s'"), 0);
+    assert_eq!(warned("[alerts]\nwebhook = 'http://receiver:9000/'"), 0);
 }

@@ -12,6 +12,7 @@ mod files;
 mod images;
 mod models;
 mod moderations;
+mod organization;
 pub(crate) mod realtime;
 mod responses;
 mod responses_events;
@@ -75,6 +76,7 @@ pub(crate) fn route(call: &mut Call<'_>) -> Result<Reply, ApiError> {
         ("POST", ["embeddings"]) => embeddings::create(call),
         ("GET", ["models"]) => models::list(call),
         ("GET", ["models", name @ ..]) if !name.is_empty() => models::get(call, &name.join("/")),
+        ("GET", ["organization", rest @ ..]) => organization::get(call, rest),
         ("POST", ["moderations"]) => moderations::create(call),
         ("POST", ["images", "generations"]) => images::generate(call),
         ("POST", ["images", "edits" | "variations"]) => images::edit(call),

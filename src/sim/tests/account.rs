@@ -19,6 +19,7 @@ fn someone() -> Who {
     Who {
         organization: "org-A".into(),
         project: None,
+        admin: false,
     }
 }
 

@@ -142,6 +142,15 @@ pub(super) async fn answer(
     }
     let mut usage = None;
     if call.endpoint.has_model() && !kind.starts_with("text/") {
+        // Below, the end of a body whose usage is found is not looked at.
+        let text = decoded.trim_ascii();
+        if text.first() == Some(&b'{') && text.last() != Some(&b'}') {
+            return Err(fail::mangled(
+                attempt,
+                &head,
+                "the answer is not whole JSON",
+            ));
+        }
         // Where the usage stands as it does in nearly every answer, the rest need not be walked.
         usage = json::last_member(&decoded, "\"usage\"").and_then(Usage::of);
         match usage.map_or_else(

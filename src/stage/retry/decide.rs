@@ -65,7 +65,9 @@ pub fn decide(failure: &Failure, situation: &Situation, params: &config::Retry) 
 /// The wait before a repeat here; `None`: no repeat.
 fn pause(failure: &Failure, s: &Situation, params: &config::Retry) -> Option<Duration> {
     let verdict = &failure.verdict;
-    if s.attempts_left == 0 {
+    // The last attempt belongs to whoever has not failed yet.
+    let kept = s.others && s.attempts_left == 1 && next(failure) == Decision::Next;
+    if s.attempts_left == 0 || kept {
         return None;
     }
     let backoff = || {

@@ -1,6 +1,8 @@
 //! The judge against the corpus of real failures, and against what a stranger may do to them.
 
+mod documented;
 mod mutations;
+mod unseen;
 mod verdicts;
 
 use std::collections::BTreeMap;
@@ -87,7 +89,11 @@ impl Row {
 }
 
 fn corpus() -> Vec<Row> {
-    CORPUS
+    rows_of(CORPUS)
+}
+
+fn rows_of(fixture: &str) -> Vec<Row> {
+    fixture
         .lines()
         .map(|line| Row {
             json: serde_json::from_str(line).unwrap(),

@@ -10,7 +10,7 @@ use regex::{Captures, Regex};
 use serde_json::{Map, Value, json};
 
 use super::super::*;
-use super::{Row, corpus};
+use super::{Row, corpus, rows_of};
 
 /// What is done to a row.
 #[derive(Clone, Debug)]
@@ -253,11 +253,11 @@ impl Mutation {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
     fn a_mutated_row_keeps_its_verdict(which in any::<Index>(), mutation in mutation()) {
-        let rows = rows();
+        let rows = every_row();
         let row = &rows[which.index(rows.len())];
         let verdict = row.judged(&mutation.body(row), &mutation.headers(row));
         let (class, scope) = (row.text("class"), row.text("scope"));
@@ -294,6 +294,19 @@ proptest! {
         // Noise is nobody's empty account: only the status may say so.
         prop_assert!(!verdict.class.is_billing() || status == 402);
     }
+}
+
+/// The corpus, and what was unseen when the rules were written.
+fn every_row() -> &'static [Row] {
+    static ROWS: std::sync::OnceLock<Vec<Row>> = std::sync::OnceLock::new();
+    ROWS.get_or_init(|| {
+        corpus()
+            .into_iter()
+            .chain(rows_of(super::unseen::UNSEEN))
+            // Bare JSON words are no texts: in capitals they are no JSON.
+            .filter(|row| !row.text("id").starts_with("u-200-"))
+            .collect()
+    })
 }
 
 fn rows() -> &'static [Row] {

@@ -591,3 +591,116 @@ fn headers_refine_a_limit_without_a_kind() {
         Class::QuotaExhausted
     );
 }
+
+#[test]
+fn every_place_that_tells_a_wait_is_heard() {
+    let told = |headers: &[(&str, &str)], body: &str| {
+        let verdict = judged(&preset("openai-compatible").unwrap(), 429, headers, body);
+        assert!(verdict.class.is_rate_limit(), "{body}: {}", verdict.class);
+        verdict.wait.map(|wait| wait.as_millis())
+    };
+    let say = |text: &str| limited(&format!("Rate limit on requests per min. {text}"));
+    for (headers, body, want) in [
+        (&[][..], say("Please retry after 38 seconds."), Some(38_000)),
+        (&[], say("Retry after 2026-08-31T12:00:42Z."), Some(42_000)),
+        (&[], say("Access returns on 2026-08-31 at 12:01 UTC."), Some(60_000)),
+        (&[], r#"{"error":{"code":429,"message":"limited","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"38.5s"}]}}"#.to_owned(), Some(38_500)),
+        (&[], r#"{"error":{"message":"limited","retry_after_ms":2500}}"#.to_owned(), Some(2_500)),
+        (&[], r#"{"error":{"message":"limited","metadata":{"retry_after_seconds":7}}}"#.to_owned(), Some(7_000)),
+        (&[], r#"{"error":{"message":"limited","resets_at":1788177660}}"#.to_owned(), Some(60_000)),
+        (&[("retry-after", "3"), ("retry-after", "9")], say(""), Some(9_000)),
+        (&[("retry-after", "1788177660")], say(""), Some(60_000)),
+        (&[("retry-after", "1788177660000")], say(""), Some(60_000)),
+        (&[("x-ratelimit-reset-after", "1.5")], say(""), Some(1_500)),
+        (&[("anthropic-ratelimit-unified-reset", "1788177660")], say(""), Some(60_000)),
+        (&[("retry-after", "-1")], say(""), None),
+        (&[("retry-after", "0")], say(""), None),
+        (&[("retry-after", "Sun, 31 Aug 2025 12:00:00 GMT")], say(""), None),
+    ] {
+        assert_eq!(told(headers, &body), want, "{headers:?} {body}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_source_of_a_wait_is_undercut(
+        text in proptest::option::of(1_u64..200_000),
+        seconds in proptest::option::of(1_u64..200_000),
+        ms in proptest::option::of(1_u64..200_000_000),
+        field in proptest::option::of(1_u64..200_000),
+        date in proptest::option::of(1_u64..200_000),
+        zero in proptest::prelude::any::<bool>(),
+    ) {
+        let mut message = "Rate limit reached on tokens per min (TPM).".to_owned();
+        if let Some(n) = text { message += &format!(" Please try again in {n}s."); }
+        let mut body = serde_json::json!({"error": {"message": message, "code": "rate_limit_exceeded"}});
+        if let Some(n) = field { body["error"]["retry_after"] = n.into(); }
+        let mut headers: Vec<(&str, String)> = Vec::new();
+        if let Some(n) = seconds { headers.push(("retry-after", n.to_string())); }
+        if let Some(n) = ms { headers.push(("retry-after-ms", n.to_string())); }
+        if let Some(n) = date {
+            headers.push(("x-retry-after", humantime::format_rfc3339(UNIX_EPOCH + NOON + Duration::from_secs(n)).to_string()));
+        }
+        if zero { headers.push(("x-ms-retry-after-ms", "0".to_owned())); }
+        let borrowed: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let wait = judged(&openai(), 429, &borrowed, &body.to_string()).wait;
+        let sources = [
+            text.map(Duration::from_secs), seconds.map(Duration::from_secs), ms.map(Duration::from_millis),
+            field.map(Duration::from_secs), date.map(Duration::from_secs),
+        ];
+        for source in sources.into_iter().flatten() {
+            proptest::prop_assert!(wait >= Some(source.min(wait::LONGEST)), "{:?} undercuts {:?}", wait, source);
+        }
+        proptest::prop_assert!(wait.is_none_or(|wait| wait <= wait::LONGEST));
+        proptest::prop_assert_eq!(wait.is_none(), sources.iter().all(Option::is_none));
+    }
+
+    #[test]
+    fn any_bytes_in_any_place_tell_no_more_than_the_longest_wait(
+        value in proptest::collection::vec(0x20_u8..0x7f, 0..40), text in "\\PC{0,60}", which in 0_usize..8,
+    ) {
+        let name = ["retry-after", "retry-after-ms", "x-ratelimit-reset-tokens", "x-ratelimit-remaining-tokens", "date",
+            "anthropic-ratelimit-tokens-reset", "x-ratelimit-reset", "x-ratelimit-renewalperiod-tokens"][which];
+        let value = String::from_utf8(value).unwrap();
+        let body = serde_json::json!({"error": {"message": format!("tokens per min; retry after {text}"), "code": "rate_limit_exceeded",
+            "retry_after": value, "retryDelay": text}});
+        for provider in ["openai", "gemini", "openrouter", "azure"] {
+            let verdict = judged(&preset(provider).unwrap(), 429, &[(name, value.trim())], &body.to_string());
+            proptest::prop_assert!(verdict.wait.is_none_or(|wait| wait <= wait::LONGEST));
+        }
+    }
+}
+
+#[test]
+fn advice_about_money_names_what_to_look_at_and_other_advice_does_not() {
+    let checks = [
+        "payment record",
+        "balance",
+        "organization and project",
+        "auto recharge",
+        "usage limit",
+    ];
+    let mut money = 0;
+    for row in corpus() {
+        let verdict = row.judged(&row.body(), &row.headers());
+        let advice = &verdict.advice;
+        let id = row.text("id");
+        assert!(
+            advice.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
+            "{id}"
+        );
+        assert!(
+            advice.ends_with('.') && advice.len() < 320,
+            "{id}: {advice}"
+        );
+        let named = checks.iter().all(|check| advice.contains(check));
+        let billing = verdict.class.is_billing() && verdict.class != Class::AccountDeactivated;
+        assert_eq!(
+            named,
+            billing && !matches!(verdict.scope, Scope::Request | Scope::Model),
+            "{id}: {advice}"
+        );
+        money += usize::from(named);
+    }
+    assert!(money > 20, "{money}");
+}

@@ -101,6 +101,10 @@ export class Sim extends Process {
     return this.control('faults', faults);
   }
 
+  reset() {
+    return this.control('reset', {});
+  }
+
   stats() {
     return this.control('stats');
   }

@@ -41,6 +41,24 @@ pub(super) fn key(
     }
 }
 
+/// `admin_key`, which only `weir doctor` uses.
+pub(super) fn admin_key(reader: &Reader<'_>) -> Option<Secret> {
+    let Found::Value(text) = reader.text("admin_key") else {
+        return None;
+    };
+    let key = text.value.trim();
+    if key.is_ascii() && HeaderValue::from_str(key).is_ok() {
+        return Some(Secret::new(key));
+    }
+    reader.refuse(
+        "admin_key",
+        &text,
+        "`admin_key` holds signs that no header can carry",
+        |draft| draft,
+    );
+    None
+}
+
 /// Without `api_key`: the caller's own at OpenAI, else the vendor's usual variable.
 fn default_key(
     reader: &Reader<'_>,

@@ -23,7 +23,7 @@ use crate::{
 
 use base_url::base_url;
 use headers::{header_text, headers};
-use key::key;
+use key::{admin_key, key};
 
 /// An upstream as far as it could be read, and what later checks point at.
 pub(super) struct Parsed {
@@ -102,6 +102,7 @@ fn upstream(reader: &Reader<'_>, index: usize) -> Parsed {
     let name = name(reader);
     let provider = provider(reader, name.as_deref());
     let key = key(reader, name.as_deref(), provider.as_deref());
+    let admin_key = admin_key(reader);
     let base_url = base_url(reader, provider.as_deref());
     let organization = header_text(reader, "organization");
     let project = header_text(reader, "project");
@@ -122,6 +123,7 @@ fn upstream(reader: &Reader<'_>, index: usize) -> Parsed {
             provider,
             base_url,
             key,
+            admin_key,
             organization,
             project,
             headers,

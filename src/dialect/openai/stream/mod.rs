@@ -104,7 +104,9 @@ impl Machine {
             Ok(_) if event.name == Some(b"error") => Meaning::Error(0..data.len()),
             Ok(meaning) => meaning,
             // Whatever stands there, its name says that it went wrong.
-            Err(_) if event.name == Some(b"error") => Meaning::Error(0..data.len()),
+            Err(_) if event.name == Some(b"error") || is_list_of_error(data) => {
+                Meaning::Error(0..data.len())
+            }
             Err(_) => {
                 self.malformed += 1;
                 Meaning::Malformed
@@ -203,8 +205,11 @@ impl Machine {
         let mut progress = false;
         let mut error = None;
         let mut choice_error = None;
+        // An error object without an envelope around it has a message and no choices.
+        let (mut chunk, mut flat) = (false, false);
         let mut cursor = Cursor::new(data);
         cursor.object(|cursor, key| {
+            chunk |= matches!(key, b"choices" | b"id");
             if key == b"choices" && cursor.kind() == Some(Kind::Array) {
                 return cursor.array(|cursor| {
                     let (shows, broke) = self.choice(cursor)?;
@@ -222,12 +227,14 @@ impl Machine {
                     }
                 }
                 b"error" => error = error_range(value),
+                b"message" | b"detail" if value.kind() == Kind::String => flat = !value.is_empty(),
                 _ => self.take_header(key, value),
             }
             Ok(())
         })?;
         cursor.end()?;
-        Ok(match error.or(choice_error) {
+        let flat = (flat && !chunk).then_some(0..data.len());
+        Ok(match error.or(choice_error).or(flat) {
             Some(range) => Meaning::Error(range),
             None if progress => Meaning::Semantic,
             None => Meaning::Lifecycle,
@@ -333,6 +340,14 @@ fn arguments_len(calls: Raw<'_>) -> u64 {
         Ok(calls) => calls.flatten().map(one).sum(),
         Err(_) => one(calls),
     }
+}
+
+/// Google's gateways put their error objects into a list of one.
+fn is_list_of_error(data: &[u8]) -> bool {
+    data.trim_ascii_start()
+        .strip_prefix(b"[")
+        .and_then(|rest| rest.trim_ascii_start().strip_prefix(b"{"))
+        .is_some_and(|rest| rest.trim_ascii_start().starts_with(b"\"error\""))
 }
 
 #[cfg(test)]

@@ -131,6 +131,26 @@ fn tool_calls_reasoning_and_refusals_are_progress() {
 }
 
 #[test]
+fn errors_without_an_envelope_are_errors_and_messages_within_chunks_are_not() {
+    for data in [
+        r#"{"object":"error","message":"Rate limit exceeded","type":"rate_limited","code":"1300"}"#,
+        r#"{"detail":"Internal error"}"#,
+        r#"[{"error":{"code":503,"message":"m","status":"UNAVAILABLE"}}]"#,
+    ] {
+        let (meanings, machine) = chat(&[data]);
+        assert_eq!(meanings, [Meaning::Error(0..data.len())], "{data}");
+        assert!(machine.failed());
+    }
+    for data in [
+        r#"{"id":"c","choices":[],"message":"note"}"#,
+        r#"{"message":""}"#,
+        r#"{"message":{"role":"assistant","content":"x"}}"#,
+    ] {
+        assert_eq!(chat(&[data]).0, [Meaning::Lifecycle], "{data}");
+    }
+}
+
+#[test]
 fn errors_in_a_chat_stream_are_found_where_they_stand() {
     let ranged = |event: &str| {
         let (meanings, machine) = chat(&[ROLE, event, "[DONE]"]);

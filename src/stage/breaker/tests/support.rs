@@ -53,6 +53,7 @@ pub(in crate::stage) fn upstream(name: &str, key: Option<&str>, limits: Limits) 
         key: key.map_or(UpstreamKey::Passthrough, |key| {
             UpstreamKey::Held(Secret::new(key))
         }),
+        admin_key: None,
         organization: None,
         project: None,
         headers: Vec::new(),

@@ -344,6 +344,7 @@ fn failure(class: Class) -> Error {
         provider: preset("openai").unwrap(),
         base_url: "https://example.com/v1".parse().unwrap(),
         key: UpstreamKey::None,
+        admin_key: None,
         organization: None,
         project: None,
         headers: Vec::new(),

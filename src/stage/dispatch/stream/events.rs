@@ -10,7 +10,9 @@ use crate::{
         Usage, error,
         stream::{Machine, Meaning},
     },
+    json,
     sse::{EventTooLarge, Inspector},
+    triage::Verdict,
 };
 
 /// Follows a stream: knows whether it has begun, failed, and is whole.
@@ -133,6 +135,32 @@ impl Events {
     pub(super) fn usage(&self) -> Usage {
         self.machine
             .usage_or_estimate(self.call.envelope.estimate_input_tokens())
+    }
+
+    /// What makes the official SDKs raise, when the provider's own event does not: some of them hand an `error` event
+    /// of the Responses API, and a `response.failed`, to the app like any other, and end as if all were well. It
+    /// repeats the provider's code and words.
+    pub(super) fn raising(&self, error: &InBand, verdict: &Verdict) -> Option<Bytes> {
+        let raises = json::Raw::parse(&error.data)
+            .ok()
+            .and_then(|data| data.get("error"))
+            .is_some_and(|object| object.as_bool() != Some(false) && !object.is_empty());
+        if raises || self.machine.saw_done() {
+            return None;
+        }
+        let code = verdict.code.as_deref().unwrap_or(verdict.class.as_str());
+        let message = verdict
+            .provider_message
+            .as_deref()
+            .unwrap_or("the provider reported an error inside its stream");
+        let (endpoint, sequence) = (self.call.endpoint, self.machine.sequence());
+        let object = error.data.get(error.range.clone()).unwrap_or_default();
+        let is_object = object.trim_ascii().first() == Some(&b'{');
+        Some(if is_object && json::Raw::parse(object).is_ok() {
+            error::error_event_of(endpoint, object, code, message, sequence)
+        } else {
+            error::error_event(endpoint, code, message, sequence)
+        })
     }
 
     /// The event that tells the caller that the stream broke.

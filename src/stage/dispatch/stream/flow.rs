@@ -158,9 +158,9 @@ impl Flow {
                 status: http::StatusCode::OK,
                 headers: http::HeaderMap::new(),
             };
-            let class =
-                fail::verdict(&self.attempt, &head, &error.data, Transport::StreamEvent).class;
-            self.end(How::Broken(class));
+            let verdict = fail::verdict(&self.attempt, &head, &error.data, Transport::StreamEvent);
+            self.out.extend(events.raising(error, &verdict));
+            self.end(How::Broken(verdict.class));
         } else if events.whole() {
             // Whole is whole, even if the connection is cut after the last event.
             self.end(How::Complete);
