@@ -40,6 +40,7 @@
 //! | [`json`], [`sse`], [`codec`] | scanning JSON, event streams, content encodings |
 //! | [`upstream`] | connections to providers |
 //! | [`witness`] | sees how every attempt ends; tells metrics and the two below |
+//! | [`explain`] | a pasted error, or a case from the book, told to people |
 //! | [`failures`], [`outage`] | the book of recent failures; whose outage it is |
 //! | [`incident`] | the report for a support ticket |
 //! | [`models`] | what is known of models |
@@ -59,6 +60,7 @@ pub mod config;
 pub mod dialect;
 pub mod doctor;
 pub mod error;
+pub mod explain;
 pub mod failures;
 pub mod incident;
 pub mod json;

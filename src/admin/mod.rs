@@ -4,6 +4,7 @@
 //! names; no key, no prompt.
 
 mod incident;
+mod explain;
 mod serve;
 mod status;
 

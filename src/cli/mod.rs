@@ -6,6 +6,7 @@ pub mod check;
 pub mod config;
 pub mod credit;
 pub mod doctor;
+pub mod explain;
 pub mod health;
 pub mod incident;
 pub mod keys;
@@ -54,6 +55,8 @@ enum Command {
     Simulate(simulate::Args),
     /// Tell a running gateway that credit was added
     Credit(credit::Args),
+    /// Explain a failure: paste an error, or give the id of a call
+    Explain(explain::Args),
     /// Try the webhook of the configuration
     Alerts(alerts::Args),
     /// Write a report of recent failures for a provider's support, out of a running gateway
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Keys(args) => keys::run(&args),
         Command::Simulate(args) => simulate::run(args),
         Command::Credit(args) => credit::run(&args, &global),
+        Command::Explain(args) => explain::run(&args, &global),
         Command::Alerts(args) => alerts::run(&args, &global),
         Command::Incident(args) => incident::run(&args, &global),
         Command::Health(args) => health::run(&args, &global),

@@ -14,6 +14,7 @@ mod caching;
 mod circuits;
 mod doctor;
 mod edges;
+mod explain;
 mod fidelity;
 mod hangup;
 mod in_band;
