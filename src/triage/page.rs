@@ -1,7 +1,7 @@
 //! Replies that are not answers: an edge's HTML page, an empty body, an error object under 200.
 //!
 //! The only part of triage on the path of successful replies, so it scans bytes and builds a JSON tree only when an
-//! `"error"` with a value was seen.
+//! `"error"` with a value, or the name of a vendor's result code, was seen.
 
 use memchr::memmem;
 
@@ -42,7 +42,16 @@ pub fn unanswered(content_type: &str, body: &[u8], expects_content: bool) -> Opt
         return Some(Transport::ObjectIn200);
     }
     let json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
-    (json && mentions_error(body) && has_error_object(body)).then_some(Transport::ObjectIn200)
+    (json && (mentions_error(body) || mentions_result_code(body)) && has_error_object(body))
+        .then_some(Transport::ObjectIn200)
+}
+
+/// Some vendors answer 200 with a result code of their own: MiniMax' `base_resp`, Baidu's `error_code`, Tencent's
+/// `Response.Error`.
+fn mentions_result_code(body: &[u8]) -> bool {
+    [&b"\"base_resp\""[..], b"\"error_code\"", b"\"Error\""]
+        .iter()
+        .any(|key| memmem::find(body, key).is_some())
 }
 
 /// Is there an `"error"` key with a value other than null? A quoted word in a JSON string has a backslash before its
@@ -66,7 +75,13 @@ fn has_error_object(body: &[u8]) -> bool {
         .unwrap_or(&root);
     let filled =
         |value: &serde_json::Value| value.get("error").is_some_and(|error| !error.is_null());
+    let coded = |value: Option<&serde_json::Value>| {
+        value.is_some_and(|code| code.as_i64().is_some_and(|code| code != 0))
+    };
     filled(root)
+        || coded(root.pointer("/base_resp/status_code"))
+        || coded(root.get("error_code"))
+        || root.pointer("/Response/Error/Code").is_some()
         || root.get("response").is_some_and(filled)
         || root
             .get("choices")
@@ -100,6 +115,8 @@ mod tests {
             r#"{"object":"response","status":"completed","error": null,"output":[]}"#,
             r#"{"choices":[{"message":{"tool_calls":[{"function":{"name":"error"}}]}}]}"#,
             r#"{"output":[{"type":"tool","result":{"error":"x"}}],"error":null}"#,
+            r#"{"choices":[{"message":{}}],"base_resp":{"status_code":0,"status_msg":""}}"#,
+            r#"{"choices":[{"message":{"content":"\"error_code\": 5"}}],"error_code":0}"#,
         ] {
             assert_eq!(
                 unanswered("application/json", body.as_bytes(), true),
@@ -124,6 +141,9 @@ mod tests {
             r#"{"error":{"message":"m","code":502}}"#,
             r#"{"choices":[{"finish_reason":"error","error" : {"code":502}}]}"#,
             r#"[{"error":"text"}]"#,
+            r#"{"choices":null,"base_resp":{"status_code":1008,"status_msg":"insufficient balance"}}"#,
+            r#"{"error_code":18,"error_msg":"Open api qps request limit reached"}"#,
+            r#"{"Response":{"Error":{"Code":"LimitExceeded","Message":"m"},"RequestId":"r"}}"#,
         ] {
             assert_eq!(
                 unanswered("application/json", body.as_bytes(), true),

@@ -1,6 +1,8 @@
 //! The judge against the corpus of real failures, and against what a stranger may do to them.
 
+mod guesses;
 mod mutations;
+mod vendors;
 mod verdicts;
 
 use std::collections::BTreeMap;
@@ -67,6 +69,10 @@ impl Row {
     }
 
     fn judged(&self, body: &[u8], headers: &HeaderMap) -> Verdict {
+        self.judged_by(&self.provider(), body, headers)
+    }
+
+    fn judged_by(&self, provider: &Provider, body: &[u8], headers: &HeaderMap) -> Verdict {
         let evidence = Evidence {
             status: u16::try_from(self.json["status"].as_u64().unwrap()).unwrap(),
             headers,
@@ -74,7 +80,7 @@ impl Row {
             transport: self.transport(),
             endpoint: self.text("endpoint"),
         };
-        judge(&self.provider(), &evidence)
+        judge(provider, &evidence)
     }
 
     fn helps(&self, key: &str) -> Helps {
