@@ -5,7 +5,12 @@
 //! `generic_why`: where a number or a notion is the vendor's alone, the generic preset has to be careful instead.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::mutations::mutation;
 use super::*;
 
 const VENDORS: &str = include_str!("../../../tests/fixtures/vendors.jsonl");
@@ -13,13 +18,14 @@ const VENDORS: &str = include_str!("../../../tests/fixtures/vendors.jsonl");
 /// Share of rows, in percent, for which the generic preset may know less than the vendor's own.
 const STRANGERS_MOST: usize = 6;
 
-fn rows() -> Vec<Row> {
-    VENDORS
-        .lines()
-        .map(|line| Row {
+fn rows() -> &'static [Row] {
+    static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
+        let row = |line| Row {
             json: serde_json::from_str(line).expect("a row is JSON"),
-        })
-        .collect()
+        };
+        VENDORS.lines().map(row).collect()
+    });
+    &ROWS
 }
 
 /// What is expected of the generic preset for this field: the label, or what a stranger can know.
@@ -96,7 +102,7 @@ fn a_vendor_without_a_preset_is_judged_as_labelled() {
     let mut confusion = Confusion::default();
     let mut less = 0;
     let rows = rows();
-    for row in &rows {
+    for row in rows {
         let verdict = row.judged_by(&generic, &row.body(), &row.headers());
         less += usize::from(row.json["generic"].is_object());
         confusion.count(
@@ -115,7 +121,7 @@ fn a_vendor_without_a_preset_is_judged_as_labelled() {
 #[test]
 fn a_vendor_with_a_preset_is_judged_as_labelled() {
     let mut confusion = Confusion::default();
-    for row in &rows() {
+    for row in rows() {
         if let Some(own) = preset(row.text("provider")) {
             let verdict = row.judged_by(&own, &row.body(), &row.headers());
             confusion.count(row, &verdict, row.text("class"), row.text("scope"));
@@ -129,7 +135,7 @@ fn a_vendor_with_a_preset_is_judged_as_labelled() {
 #[test]
 fn passing_limits_and_callers_mistakes_close_no_account() {
     let generic = preset("openai-compatible").unwrap();
-    for row in &rows() {
+    for row in rows() {
         let verdict = row.judged_by(&generic, &row.body(), &row.headers());
         let class: Class = row.text("class").parse().unwrap();
         let circuit = verdict.policy().circuit;
@@ -147,5 +153,22 @@ fn passing_limits_and_callers_mistakes_close_no_account() {
                 verdict.rule
             );
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn a_mutated_row_of_a_stranger_keeps_its_verdict(which in any::<Index>(), mutation in mutation()) {
+        let generic = preset("openai-compatible").unwrap();
+        let row = &rows()[which.index(rows().len())];
+        let (body, headers) = (mutation.body(row), mutation.headers(row));
+        let verdict = row.judged_by(&generic, &body, &headers);
+        prop_assert_eq!(
+            (verdict.class.as_str(), reach(verdict.scope.as_str())),
+            (of_a_stranger(row, "class"), reach(of_a_stranger(row, "scope"))),
+            "{} by {}: {}", row.text("id"), verdict.rule, String::from_utf8_lossy(&body)
+        );
     }
 }
