@@ -156,6 +156,26 @@ fn passing_limits_and_callers_mistakes_close_no_account() {
     }
 }
 
+/// A short told wait outranks every word about money, at every vendor that is not OpenAI itself.
+#[test]
+fn a_429_with_a_short_wait_closes_no_account() {
+    for row in rows().iter().filter(|row| row.json["status"] == 429) {
+        let mut headers = row.headers();
+        headers.insert("retry-after", HeaderValue::from_static("5"));
+        for name in ["openai-compatible", row.text("provider")] {
+            if let Some(provider) = preset(name) {
+                let verdict = row.judged_by(&provider, &row.body(), &headers);
+                assert!(
+                    !verdict.class.is_billing(),
+                    "{} under {name} by {}",
+                    row.text("id"),
+                    verdict.rule
+                );
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
