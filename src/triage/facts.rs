@@ -2,7 +2,8 @@
 //!
 //! Places, all seen in the wild: `error` as object, as string, in an array of one; flat `{message, code}`; `{detail}`
 //! as text or list; `response.error`; `errors.data[]`; `choices[].error`; `result.error.error`; `metadata.raw` holding
-//! another provider's body as text. Streams: the data of SSE events and NDJSON lines. A body cut in the middle is
+//! another provider's body as text; `{detail: {…}}`, problem+json's `title`, `base_resp`, `error_msg`, a bare JSON string,
+//! AWS' `__type` and `x-amzn-errortype`, Tencent's capitals. Streams: the data of SSE events and NDJSON lines. A body cut in the middle is
 //! searched for its quoted fields instead of parsed.
 
 use std::sync::OnceLock;
@@ -82,6 +83,12 @@ fn as_word(value: &Value) -> Option<String> {
     }
 }
 
+/// Problem details (RFC 9457): a title beside a status or a detail.
+fn is_problem(map: &Map<String, Value>) -> bool {
+    map.get("title").is_some_and(Value::is_string)
+        && (map.get("status").is_some_and(Value::is_number) || map.contains_key("detail"))
+}
+
 /// `s` cut to at most `most` bytes, at a character's edge.
 pub(super) fn cut(s: &str, most: usize) -> &str {
     let mut end = s.len().min(most);
@@ -102,6 +109,10 @@ impl Facts {
         let text = String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
         let text = text.trim();
         let mut facts = Self::default();
+        // AWS names the exception in a header, the body holds only its text.
+        if let Some(name) = evidence.headers.get("x-amzn-errortype") {
+            facts.exception(&String::from_utf8_lossy(name.as_bytes()));
+        }
         if text.is_empty() {
             return facts;
         }
@@ -169,7 +180,7 @@ impl Facts {
     fn fragment(&mut self, text: &str) {
         static FIELD: OnceLock<Option<Regex>> = OnceLock::new();
         let field = FIELD.get_or_init(|| {
-            Regex::new(r#""(message|code|type|status|reason|quotaId|retryDelay)"\s*:\s*(?:"((?:[^"\\]|\\.)*)"?|(\d+))"#)
+            Regex::new(r#""(message|msg|detail|error_msg|status_msg|code|type|status|reason|quotaId|retryDelay)"\s*:\s*(?:"((?:[^"\\]|\\.)*)"?|(\d+))"#)
                 .ok()
         });
         for found in field
@@ -185,7 +196,7 @@ impl Facts {
                 serde_json::from_str(&format!("\"{value}\"")).unwrap_or_else(|_| value.to_owned());
             self.has_error = true;
             match &found[1] {
-                "message" => self.say(&value),
+                "message" | "msg" | "detail" | "error_msg" | "status_msg" => self.say(&value),
                 "type" => self.kind(&value),
                 "retryDelay" => self.delays.push(value),
                 _ => self.code(&value),
@@ -194,6 +205,10 @@ impl Facts {
     }
 
     fn root(&mut self, root: &Value) {
+        if let Value::String(text) = root {
+            self.has_error = true;
+            self.say(text);
+        }
         if let Some(event) = root.get("type").and_then(Value::as_str) {
             self.events.push(event.to_lowercase());
         }
@@ -239,6 +254,7 @@ impl Facts {
         }
         for key in [
             "response",
+            "Response",
             "result",
             "status_details",
             "errors",
@@ -251,16 +267,46 @@ impl Facts {
                 self.walk(below, depth - 1);
             }
         }
-        let flat = map.get("message").is_some_and(Value::is_string)
-            || map
-                .get("detail")
-                .is_some_and(|detail| detail.is_string() || detail.is_array())
-            || map.get("msg").is_some_and(Value::is_string);
+        if let Some(error @ Value::Object(_)) = map.get("Error") {
+            self.error(error, depth - 1);
+        }
+        self.base_resp(map);
+        let flat = ["message", "Message", "msg", "error_msg"]
+            .iter()
+            .any(|key| map.get(*key).is_some_and(Value::is_string))
+            || map.get("detail").is_some_and(|detail| !detail.is_null())
+            || is_problem(map);
         if flat && !inner {
             self.error(value, depth - 1);
         }
-        if let Some(status) = map.get("statusCode") {
-            self.status_number(status);
+        for key in ["statusCode", "status_code"] {
+            if let Some(status) = map.get(key) {
+                self.status_number(status);
+            }
+        }
+    }
+
+    /// `{"base_resp": {"status_code": 1008, "status_msg": "…"}}`, where zero is success.
+    fn base_resp(&mut self, map: &Map<String, Value>) {
+        let Some(Value::Object(base)) = map.get("base_resp") else {
+            return;
+        };
+        let code = base.get("status_code").and_then(as_word);
+        if let Some(code) = code.filter(|code| code != "0") {
+            self.has_error = true;
+            self.code(&code);
+            if let Some(Value::String(text)) = base.get("status_msg") {
+                self.say(text);
+            }
+        }
+    }
+
+    /// The name of an exception: `com.amazonaws.x#ThrottlingException`, or with an address after a colon.
+    fn exception(&mut self, name: &str) {
+        let name = name.rsplit('#').next().unwrap_or(name);
+        let name = name.split(':').next().unwrap_or(name).trim();
+        if !name.is_empty() {
+            self.kind(name);
         }
     }
 
@@ -301,27 +347,45 @@ impl Facts {
     }
 
     fn error_fields(&mut self, map: &Map<String, Value>, depth: u8) {
-        for key in ["message", "msg", "detail", "error_description"] {
+        if is_problem(map)
+            && let Some(Value::String(title)) = map.get("title")
+        {
+            self.say(title);
+        }
+        for key in [
+            "message",
+            "Message",
+            "msg",
+            "error_msg",
+            "detail",
+            "error_description",
+            "description",
+        ] {
             match map.get(key) {
                 Some(Value::String(text)) => self.say_or_unpack(text, depth),
+                // The error itself, one level below.
+                Some(below @ Value::Object(_)) => self.walk_or_error(below, depth - 1),
                 Some(Value::Array(list)) => {
                     list.iter()
                         .take(ENTRIES)
                         .for_each(|item| self.error(item, depth - 1));
                 }
-                Some(below @ Value::Object(_)) => self.error(below, depth - 1),
                 _ => {}
             }
         }
-        if let Some(code) = map.get("code") {
-            self.status_number(code);
-            if let Some(word) = as_word(code) {
-                self.code(&word);
+        for key in ["code", "Code", "error_code"] {
+            if let Some(code) = map.get(key) {
+                self.status_number(code);
+                if let Some(word) = as_word(code) {
+                    self.code(&word);
+                }
             }
+        }
+        if let Some(Value::String(name)) = map.get("__type") {
+            self.exception(name);
         }
         for key in [
             "reason",
-            "error_code",
             "error_type",
             "limit_source",
             "quotaId",
@@ -343,6 +407,11 @@ impl Facts {
                 Some(Value::String(word)) => self.kind(word),
                 Some(number @ Value::Number(_)) => self.status_number(number),
                 _ => {}
+            }
+        }
+        for key in ["http_code", "httpCode"] {
+            if let Some(status) = map.get(key) {
+                self.status_number(status);
             }
         }
         self.waits(map);
@@ -389,11 +458,21 @@ impl Facts {
             "resets_in_seconds",
             "resets_at",
             "reset_at",
+            "estimated_time",
         ] {
             self.delays.extend(map.get(key).and_then(as_word));
         }
         for key in ["retry_after_ms", "retryAfterMs"] {
             self.delays_ms.extend(map.get(key).and_then(as_word));
+        }
+    }
+
+    /// An object where a text was due: an envelope of its own, or the error object.
+    fn walk_or_error(&mut self, value: &Value, depth: u8) {
+        if value.get("error").is_some() {
+            self.walk(value, depth);
+        } else {
+            self.error(value, depth);
         }
     }
 

@@ -112,7 +112,12 @@ impl Ruling {
         let (scope, waiting_helps, retry_same, fallback_helps) = usual(class);
         let confidence = match rule {
             Some(rule) if rule.by_word() => Confidence::Certain,
-            Some(rule) if rule.by_status_only() && transport == Transport::Http => {
+            // A provider's own rule on a bare status is knowledge; the one for everybody is a guess.
+            Some(rule)
+                if rule.by_status_only()
+                    && transport == Transport::Http
+                    && rule.id.starts_with("common/") =>
+            {
                 Confidence::Guess
             }
             Some(_) => Confidence::Likely,

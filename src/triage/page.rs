@@ -1,7 +1,7 @@
 //! Replies that are not answers: an edge's HTML page, an empty body, an error object under 200.
 //!
 //! The only part of triage on the path of successful replies, so it scans bytes and builds a JSON tree only when an
-//! `"error"` with a value was seen.
+//! `"error"` with a value, or the name of a vendor's result code, was seen.
 
 use memchr::memmem;
 
@@ -42,7 +42,8 @@ pub fn unanswered(content_type: &str, body: &[u8], expects_content: bool) -> Opt
         return Some(Transport::ObjectIn200);
     }
     let json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
-    let failed = json && mentions_error(body) && has_error_object(body);
+    let failed =
+        json && (mentions_error(body) || mentions_result_code(body)) && has_error_object(body);
     (failed || (expects_content && says_nothing(body)) || is_flat_error(body))
         .then_some(Transport::ObjectIn200)
 }
@@ -71,19 +72,20 @@ fn is_flat_error(body: &[u8]) -> bool {
                 .unwrap_or_default()
         })
         .and_then(|rest| rest.split(|&byte| byte == b'"').next());
+    // Lists of embeddings begin with `object` too: what it names is told without parsing them.
+    let is_error = || memmem::find(&body[..body.len().min(64)], b"\"error\"").is_some();
     let suspicious = matches!(
         first,
         Some(
             b"detail"
                 | b"message"
                 | b"msg"
-                | b"object"
                 | b"code"
                 | b"status"
                 | b"statusCode"
                 | b"success"
         )
-    );
+    ) || (first == Some(b"object") && is_error());
     if !suspicious || body.len() > FLAT {
         return false;
     }
@@ -115,6 +117,14 @@ fn is_flat_error(body: &[u8]) -> bool {
         && !answers.iter().any(|key| root.get(key).is_some())
 }
 
+/// Some vendors answer 200 with a result code of their own: MiniMax' `base_resp`, Baidu's `error_code`, Tencent's
+/// `Response.Error`.
+fn mentions_result_code(body: &[u8]) -> bool {
+    [&b"\"base_resp\""[..], b"\"error_code\"", b"\"Error\""]
+        .iter()
+        .any(|key| memmem::find(body, key).is_some())
+}
+
 /// Is there an `"error"` key with a value other than null? A quoted word in a JSON string has a backslash before its
 /// closing quote and is not found.
 fn mentions_error(body: &[u8]) -> bool {
@@ -136,7 +146,13 @@ fn has_error_object(body: &[u8]) -> bool {
         .unwrap_or(&root);
     let filled =
         |value: &serde_json::Value| value.get("error").is_some_and(|error| !error.is_null());
+    let coded = |value: Option<&serde_json::Value>| {
+        value.is_some_and(|code| code.as_i64().is_some_and(|code| code != 0))
+    };
     filled(root)
+        || coded(root.pointer("/base_resp/status_code"))
+        || coded(root.get("error_code"))
+        || root.pointer("/Response/Error/Code").is_some()
         || root.get("response").is_some_and(filled)
         || root
             .get("choices")
@@ -175,6 +191,8 @@ mod tests {
             r#"{"message":"m","text":"a transcript"}"#,
             r#"{"text":"null"}"#,
             r#""null""#,
+            r#"{"choices":[{"message":{}}],"base_resp":{"status_code":0,"status_msg":""}}"#,
+            r#"{"choices":[{"message":{"content":"\"error_code\": 5"}}],"error_code":0}"#,
         ] {
             assert_eq!(
                 unanswered("application/json", body.as_bytes(), true),
@@ -207,6 +225,9 @@ mod tests {
             " null\n",
             "[ ]",
             "{}",
+            r#"{"choices":null,"base_resp":{"status_code":1008,"status_msg":"insufficient balance"}}"#,
+            r#"{"error_code":18,"error_msg":"Open api qps request limit reached"}"#,
+            r#"{"Response":{"Error":{"Code":"LimitExceeded","Message":"m"},"RequestId":"r"}}"#,
         ] {
             assert_eq!(
                 unanswered("application/json", body.as_bytes(), true),

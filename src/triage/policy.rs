@@ -3,8 +3,8 @@
 //! Two cells are kinder than "open the key": a missing permission and a missing verification are about one model or
 //! endpoint, and closing the whole key for them would turn a small mistake into an outage. They open the target.
 
-use super::Verdict;
 use super::class::{Class, Helps, Scope};
+use super::{Confidence, Verdict};
 
 /// May the same target be asked again?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,8 +167,8 @@ impl Class {
 
 impl Verdict {
     /// What this failure leads to: the class's policy, narrowed by what is known of this one. A repeat that the verdict
-    /// rules out is never made; what reaches no further than the request opens nothing for others, and what is about
-    /// one model opens the target and not the credential.
+    /// rules out is never made; what reaches no further than the request opens nothing for others; what is about
+    /// one model, or is guessed from a bare status, opens the target and not the credential.
     pub fn policy(&self) -> Policy {
         let mut policy = self.class.policy();
         if self.retry_same == Helps::No {
@@ -181,6 +181,12 @@ impl Verdict {
             (CircuitEffect::Counts, _) => CircuitEffect::Counts,
             (_, Scope::Request) => CircuitEffect::Neutral,
             (CircuitEffect::OpensScope { .. }, Scope::Model) => CircuitEffect::OpensTarget,
+            // A bare status closes what was asked, and nothing wider: whoever sent it may not be the provider.
+            (CircuitEffect::OpensScope { .. } | CircuitEffect::OpensKey, _)
+                if self.confidence == Confidence::Guess =>
+            {
+                CircuitEffect::OpensTarget
+            }
             (circuit, _) => circuit,
         };
         policy

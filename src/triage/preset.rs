@@ -31,7 +31,7 @@ macro_rules! embedded {
 }
 
 /// Every provider, in the order in which they are listed.
-static PRESETS: [Embedded<Provider>; 14] = embedded![
+static PRESETS: [Embedded<Provider>; 33] = embedded![
     "openai",
     "openai-compatible",
     "azure",
@@ -43,14 +43,34 @@ static PRESETS: [Embedded<Provider>; 14] = embedded![
     "deepseek",
     "groq",
     "openrouter",
+    "xai",
+    "together",
+    "fireworks",
+    "cohere",
+    "perplexity",
+    "cerebras",
+    "sambanova",
+    "deepinfra",
+    "nvidia",
+    "huggingface",
+    "moonshot",
+    "zhipu",
+    "qwen",
+    "minimax",
+    "siliconflow",
+    "volcengine",
+    "github-models",
+    "litellm",
+    "lmstudio",
     "ollama",
     "llamacpp",
     "vllm",
 ];
 
 /// Rules that several providers share, asked after their own.
-static SHARED: [Embedded<RuleSet>; 5] = embedded![
+static SHARED: [Embedded<RuleSet>; 6] = embedded![
     "shared/edge",
+    "shared/vendor-words",
     "shared/openai-words",
     "shared/anthropic-words",
     "shared/google-words",

@@ -142,8 +142,9 @@ fn by_host(texts: &[&str]) -> Option<&'static str> {
             return false;
         };
         let named = |host: &str| texts.iter().any(|text| names_host(text, host));
-        if provider.local {
-            let url = provider.base_url.as_deref().unwrap_or_default();
+        let url = provider.base_url.as_deref().unwrap_or_default();
+        // A gateway such as LiteLLM stands here as well, though its models do not.
+        if provider.local || url.contains("//127.0.0.1") || url.contains("//localhost") {
             let authority = url.split('/').nth(2).unwrap_or_default();
             return authority.contains(':') && named(authority);
         }

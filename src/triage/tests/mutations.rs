@@ -14,7 +14,7 @@ use super::{Row, corpus, rows_of};
 
 /// What is done to a row.
 #[derive(Clone, Debug)]
-struct Mutation {
+pub(super) struct Mutation {
     numbers: Option<u32>,
     reversed: bool,
     case: u8,
@@ -26,7 +26,7 @@ struct Mutation {
     ids: Option<u32>,
 }
 
-fn mutation() -> impl Strategy<Value = Mutation> {
+pub(super) fn mutation() -> impl Strategy<Value = Mutation> {
     (
         proptest::option::of(any::<u32>()),
         any::<bool>(),
@@ -115,6 +115,8 @@ impl Mutation {
             });
         }
         match self.case {
+            // Rules fold ASCII only.
+            _ if !text.is_ascii() => {}
             1 => text = text.to_uppercase(),
             2 => text = text.to_lowercase(),
             4 => {
@@ -182,7 +184,7 @@ impl Mutation {
         }
     }
 
-    fn body(&self, row: &Row) -> Vec<u8> {
+    pub(super) fn body(&self, row: &Row) -> Vec<u8> {
         match &row.json["body"] {
             Value::String(text) if row.transport() == Transport::StreamEvent => {
                 self.frames(text).into_bytes()
@@ -230,7 +232,7 @@ impl Mutation {
         }
     }
 
-    fn headers(&self, row: &Row) -> http::HeaderMap {
+    pub(super) fn headers(&self, row: &Row) -> http::HeaderMap {
         let mut headers = row.headers();
         if self.headers {
             for (name, value) in [
