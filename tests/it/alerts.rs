@@ -142,6 +142,7 @@ async fn an_organisation_out_of_credit_is_told_once_and_so_is_its_end() {
         }
         assert_ne!(closed["id"], opened["id"]);
         assert!(closed["duration_seconds"].as_f64().unwrap() > 0.0);
+        assert!(opened["calls_affected"].is_null() && closed["calls_affected"].is_u64());
         // Order is kept: whatever was told twice would have come before.
         assert_eq!(weir.metric("weir_alerts_total", &[]), 2.0);
         for seen in to.seen() {
