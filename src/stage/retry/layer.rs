@@ -382,6 +382,9 @@ impl Loop<'_> {
         let told = last.retry_after().unwrap_or_default();
         !last.wants_caller_back()
             || asked.fruitless.answered_within(Instant::now(), told)
-            || asked.fruitless.repeat(self.shared.params.budget)
+            // Who comes back turns to all of them again.
+            || self.plan.targets()[..self.turned]
+                .iter()
+                .all(|target| target.fruitless.repeat(self.shared.params.budget))
     }
 }
