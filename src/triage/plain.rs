@@ -87,11 +87,11 @@ pub(super) fn wait_in_other_languages(text: &str) -> Option<Duration> {
     // Windows are told in the same words ("100 requests in 10 seconds"), so it has to speak of another try.
     let again = compiled(
         &AGAIN,
-        r"(?i)erneut|wieder|nochmal|warten|nouveau|r[ée]essay|attend|nuev|intent|espere|novamente|tente|aguarde|riprova|повтор|снова|попробуйте|подожд|opnieuw|probeer",
+        r"(?i)erneut|wieder|nochmal|warten|nouveau|r[ée]essay|attend|nuev|intent|espere|novamente|tente|aguarde|riprova|повтор|снова|попробуйте|подожд|opnieuw|probeer|igen|igjen|försök|vent",
     );
     let west = compiled(
         &WEST,
-        r"(?i)(\d+(?:[.,]\d+)?)\s*(seconde|segundo|sekunde|secondi|секунд|minut|минут|stunde|heure|hora|ore\b|uur|час)",
+        r"(?i)(\d+(?:[.,]\d+)?)\s*(seconde|segundo|sekunde|secondi|секунд|sekund|minut|минут|stunde|heure|hora|ore\b|uur|час)",
     );
     let mut longest = None;
     let mut hear = |regex: Option<&Regex>| {
