@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use regex::Regex;
 use serde_json::{Map, Value};
 
+use super::plain::{asks_more_than_the_limit, sentences};
 use super::quoted::without_quotes;
 use super::{Evidence, Transport, looks_like_html};
 
@@ -124,6 +125,12 @@ impl Facts {
         } else if let Ok(root) = serde_json::from_str::<Value>(text) {
             facts.shape = Shape::Json;
             facts.root(&root);
+            // Under an error's status every sentence is about the error, whatever its field is called.
+            if facts.text.is_empty() && evidence.status >= 400 {
+                sentences(&root)
+                    .into_iter()
+                    .for_each(|text| facts.say(text));
+            }
         } else if !facts.frames(text) {
             if text.starts_with(['{', '[']) {
                 facts.shape = Shape::Json;
@@ -135,6 +142,9 @@ impl Facts {
             }
         }
         facts.unquoted = without_quotes(&facts.text);
+        if asks_more_than_the_limit(&facts.text) {
+            facts.codes.push("requested>limit".to_owned());
+        }
         facts
     }
 
@@ -455,6 +465,7 @@ impl Facts {
             "retry_after_seconds",
             "retry_after",
             "retryAfter",
+            "retry_in",
             "resets_in_seconds",
             "resets_at",
             "reset_at",

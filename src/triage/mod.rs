@@ -17,6 +17,7 @@ mod error;
 mod facts;
 mod judge;
 mod page;
+mod plain;
 mod policy;
 mod preset;
 mod provider;

@@ -68,12 +68,13 @@ static PRESETS: [Embedded<Provider>; 33] = embedded![
 ];
 
 /// Rules that several providers share, asked after their own.
-static SHARED: [Embedded<RuleSet>; 6] = embedded![
+static SHARED: [Embedded<RuleSet>; 7] = embedded![
     "shared/edge",
     "shared/vendor-words",
     "shared/openai-words",
     "shared/anthropic-words",
     "shared/google-words",
+    "shared/plain-words",
     "shared/common",
 ];
 

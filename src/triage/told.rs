@@ -9,6 +9,7 @@ use http::HeaderMap;
 
 use super::class::{Class, Helps};
 use super::facts::Facts;
+use super::plain::wait_in_other_languages;
 use super::{DayReset, Provider, SameTarget, wait};
 
 /// The text of a header.
@@ -41,7 +42,7 @@ const COUNTERS: &[(Counter, &str, &str, &str)] = &[
         "",
     ),
     (
-        Counter::Requests,
+        Counter::Day,
         "x-ratelimit-reset-requests-day",
         "x-ratelimit-remaining-requests-day",
         "",
@@ -65,7 +66,7 @@ const COUNTERS: &[(Counter, &str, &str, &str)] = &[
         "",
     ),
     (
-        Counter::Tokens,
+        Counter::Day,
         "x-ratelimit-reset-tokens-day",
         "x-ratelimit-remaining-tokens-day",
         "",
@@ -108,6 +109,7 @@ const COUNTERS: &[(Counter, &str, &str, &str)] = &[
 enum Counter {
     Requests,
     Tokens,
+    Day,
     Any,
 }
 
@@ -122,7 +124,10 @@ impl Told {
             }
             values
         };
-        let mut waits = vec![wait::in_text(&facts.text, now)];
+        let mut waits = vec![
+            wait::in_text(&facts.text, now),
+            wait_in_other_languages(&facts.text),
+        ];
         for name in ["retry-after-ms", "x-ms-retry-after-ms"] {
             waits.extend(header(name).into_iter().map(wait::milliseconds));
         }
@@ -184,7 +189,11 @@ impl Told {
                 _ => Counter::Requests,
             };
             wait = wait.max(self.window_of_an_empty_counter(counter, headers));
-            wait = wait.or_else(|| reset_of(counter, headers, now));
+            let days = || day.then(|| reset_of(Counter::Day, headers, now)).flatten();
+            wait = wait
+                .or_else(days)
+                .or_else(|| reset_of(counter, headers, now))
+                .or_else(|| reset_of_policy(headers));
         }
         if day && let Some(reset) = next_reset(provider.day_reset, now) {
             // The short delay that some send beside an empty day is wrong: it lasts to the reset.
@@ -237,6 +246,31 @@ fn reset_of(counter: Counter, headers: &HeaderMap, now: SystemTime) -> Option<Du
             .max()
     };
     resets(true).or_else(|| resets(false))
+}
+
+/// The standard field: `"default";r=0;t=11`, or in its older draft `limit=100, remaining=0, reset=44`. Of several
+/// policies, those that have nothing left.
+fn reset_of_policy(headers: &HeaderMap) -> Option<Duration> {
+    let policies = text_of(headers, "ratelimit")?;
+    let old = policies.contains("reset=");
+    let parts: Vec<&str> = if old {
+        vec![policies]
+    } else {
+        policies.split(',').collect()
+    };
+    let of = |policy: &str, names: [&str; 2]| {
+        let fields = policy.split([';', ',']).map(str::trim);
+        let mut pairs = fields.filter_map(|field| field.split_once('='));
+        pairs
+            .find(|(name, _)| names.contains(name))
+            .map(|(_, value)| value.to_owned())
+    };
+    parts
+        .into_iter()
+        .filter(|policy| of(policy, ["r", "remaining"]).is_none_or(|left| left == "0"))
+        .filter_map(|policy| wait::duration(&of(policy, ["t", "reset"])?))
+        .filter(|wait| !wait.is_zero())
+        .max()
 }
 
 /// When day limits are full again; `None` when they refill steadily.

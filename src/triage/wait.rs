@@ -67,6 +67,9 @@ const LEADS: &[(&str, bool)] = &[
     ("refilled ", false),
     ("renewed ", false),
     ("available ", false),
+    ("ready ", false),
+    ("back ", false),
+    ("hold off ", false),
 ];
 
 /// What may stand between those words and the time.

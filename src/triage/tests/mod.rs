@@ -1,6 +1,7 @@
 //! The judge against the corpus of real failures, and against what a stranger may do to them.
 
 mod documented;
+mod examined;
 mod guesses;
 mod mutations;
 mod unseen;

@@ -349,7 +349,6 @@ const ONLY_BY_WORD: &[&str] = &[
     "anthropic-batch-errored",
     "anthropic-batch-expired",
     "azure-401-permission-denied",
-    "azure-deployment-not-found",
     "mistral-503",
     "openai-502-cf-json",
     "openai-image-slow-down-after",
