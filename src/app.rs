@@ -23,11 +23,11 @@ pub(crate) use self::listen::unix as unix_listener;
 
 use self::listen::Listeners;
 use crate::{
-    alerts::Alerts,
+    alerts::{self, Alerts},
     call::Target,
     config::{CachePolicy, Config, UpstreamKey},
     failures::Failures,
-    outage::Outages,
+    outage::{self, Outages},
     stage::{
         admit, breaker, cache, ingress, limit, quota,
         record::Recorder,
@@ -131,8 +131,15 @@ impl State {
                     .with_label_values(&[&*target.upstream.name])
                     .observe(time.as_secs_f64());
             }));
-        let (failures, outages) = (Arc::<Failures>::default(), Arc::<Outages>::default());
+        let failures = Arc::<Failures>::default();
         let alerts = Arc::new(Alerts::new(Arc::clone(&metrics), connector.clone()));
+        let page = Arc::clone(&alerts);
+        let outages = Outages::default().with_hook(Arc::new(move |change: &outage::Change| {
+            if let Some(event) = alerts::Event::outage(change) {
+                page.tell(event);
+            }
+        }));
+        let outages = Arc::new(outages);
         let (count, book, tell) = (
             telemetry::breaker_hook(&metrics),
             Arc::clone(&failures),

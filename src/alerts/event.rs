@@ -65,7 +65,7 @@ pub struct Event {
     pub duration_seconds: Option<f64>,
     /// How often it closed and opened again meanwhile.
     pub flaps: u32,
-    /// Calls that were refused or failed by it, where that is known.
+    /// Attempts that it refused; known at its end.
     pub calls_affected: Option<u64>,
     /// The provider's id of the failure that began it.
     pub first_request_id: Option<String>,
@@ -166,6 +166,7 @@ impl Event {
             since: Some(incident.since.wall),
             duration_seconds: lasted.map(|lasted| (lasted.as_secs_f64() * 1e3).round() / 1e3),
             flaps: incident.flaps,
+            calls_affected: lasted.map(|_| incident.refused),
             first_request_id: incident.first.clone(),
             last_request_id: incident.last.clone(),
             ..Self::new(kind, words::topic(incident.class), &title)

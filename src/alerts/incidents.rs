@@ -45,6 +45,7 @@ pub(super) struct Change {
     pub(super) advice: String,
     pub(super) first: Option<String>,
     pub(super) last: Option<String>,
+    pub(super) refused: u64,
 }
 
 /// What makes two circuits one incident.
@@ -69,6 +70,8 @@ pub(super) struct Incident {
     pub(super) last: Option<String>,
     pub(super) since: Moment,
     pub(super) flaps: u32,
+    /// Attempts that its circuits refused.
+    pub(super) refused: u64,
     /// Circuits that are not closed.
     circuits: u32,
     /// Somebody was told, so that the end is told too.
@@ -117,6 +120,7 @@ impl Change {
             }),
             first: first.map(name),
             last: last.map(name),
+            refused: transition.refused,
         }
     }
 
@@ -150,6 +154,7 @@ impl Incident {
             last: change.last,
             since: now,
             flaps: 0,
+            refused: 0,
             circuits: 1,
             told: false,
             closed: None,
@@ -194,6 +199,7 @@ impl Incidents {
         let incident = self.0.get_mut(&id)?;
         incident.circuits = incident.circuits.saturating_sub(1);
         incident.changed = now.at;
+        incident.refused = incident.refused.saturating_add(change.refused);
         incident.learn(change);
         if incident.circuits > 0 || incident.over {
             return None;

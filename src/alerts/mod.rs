@@ -21,6 +21,7 @@ mod attempt;
 mod courier;
 mod event;
 mod incidents;
+mod outages;
 mod outbox;
 mod send;
 mod sign;

@@ -142,6 +142,7 @@ async fn an_organisation_out_of_credit_is_told_once_and_so_is_its_end() {
         }
         assert_ne!(closed["id"], opened["id"]);
         assert!(closed["duration_seconds"].as_f64().unwrap() > 0.0);
+        assert!(opened["calls_affected"].is_null() && closed["calls_affected"].is_u64());
         // Order is kept: whatever was told twice would have come before.
         assert_eq!(weir.metric("weir_alerts_total", &[]), 2.0);
         for seen in to.seen() {
@@ -467,4 +468,49 @@ async fn a_receiver_behind_tls_is_believed_only_with_a_known_certificate() {
         assert_eq!(connections.load(SeqCst), 1);
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_is_told_when_it_is_asked_for() {
+    let (sim, to) = (sim().await, receiver().await);
+    sim.control().inject(Fault::status(503)).unwrap();
+    let text = [
+        upstream("first", &sim.base_url(), ""),
+        "[retry]\nmax_attempts = 1\n[breaker]\nconsecutive = 1000000\nmin_calls = 1000000\n".into(),
+        alerts(&to, "hold = \"50ms\"\non = [\"outages\"]"),
+    ];
+    let weir = Weir::start(&text.concat());
+    let call = async || {
+        for model in ["gpt-4o", "gpt-4o-mini"] {
+            let body = format!(
+                r#"{{"model":"{model}","messages":[{{"role":"user","content":"{PROMPT}"}}]}}"#
+            );
+            post("/v1/chat/completions", body).send(weir.addr).await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    in_time(async {
+        while to.seen().is_empty() {
+            call().await;
+        }
+        sim.control().clear();
+        while !kinds(&to).contains(&"outage.ended".to_owned()) {
+            call().await;
+        }
+    })
+    .await;
+    let told: Vec<_> = to.seen().iter().map(event).collect();
+    assert_eq!(told[0]["type"], "outage.began");
+    assert_eq!(told[0]["upstream"], "first");
+    assert!(
+        ["their_api", "their_model"].contains(&told[0]["class"].as_str().unwrap()),
+        "{}",
+        told[0]
+    );
+    assert!(
+        told[0]["text"].as_str().unwrap().contains("failed"),
+        "{}",
+        told[0]
+    );
+    assert!(told.iter().all(|event| !event.to_string().contains(PROMPT)));
 }

@@ -17,6 +17,7 @@ const HOLD: Duration = Duration::from_secs(10);
 
 pub(super) fn change(opened: bool, scope: Scope, key: &str) -> Change {
     Change {
+        refused: 0,
         opened,
         scope,
         key: key.to_owned(),

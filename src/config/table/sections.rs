@@ -556,8 +556,8 @@ static ALERTS: Section = Section {
             Kind::Texts(
                 "\"billing\", \"credentials\", \"limits\", \"models\", \"trouble\", \"outages\"",
             ),
-            "[\"billing\", \"credentials\", \"limits\", \"models\", \"trouble\", \"outages\"]",
-            "Which causes are told: money and accounts, keys and permissions, day limits, missing models, overloads and errors, outages.",
+            "[\"billing\", \"credentials\", \"limits\", \"models\", \"trouble\"]",
+            "Which causes are told: money and accounts, keys and permissions, day limits, missing models, overloads and errors; outages, which open circuits too and are told beside them.",
         ),
         key(
             "hold",

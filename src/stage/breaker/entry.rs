@@ -276,6 +276,7 @@ impl Entry {
             class: story.class,
             first: story.first.clone(),
             last: story.last.clone(),
+            refused: self.refused,
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Transition {
     pub first: Option<Arc<Failure>>,
     /// The latest.
     pub last: Option<Arc<Failure>>,
+    /// Attempts refused since it left the closed state.
+    pub refused: u64,
 }
 
 /// A circuit that is not closed.
