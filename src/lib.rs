@@ -44,7 +44,7 @@
 //! | [`failures`], [`outage`] | the book of recent failures; whose outage it is |
 //! | [`incident`] | the report for a support ticket |
 //! | [`models`] | what is known of models |
-//! | [`alerts`] | a webhook is told when circuits open and close |
+//! | [`alerts`] | a webhook is told of circuits and of outages |
 //! | [`telemetry`], [`admin`] | metrics, logs; the operators' listener |
 //! | [`doctor`] | keys, organisations, addresses and connections, examined |
 //! | [`sim`] | the simulated provider |
