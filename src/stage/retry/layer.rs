@@ -369,18 +369,29 @@ impl Loop<'_> {
         }))
     }
 
+    /// Whether all of the SDK's waits, if each is like this one, fit into the time that it gives one call.
+    fn is_patient(&self, wait: Duration) -> bool {
+        let call = self.call();
+        let given = call.deadline.left(call.arrived);
+        wait.saturating_mul(call.sdk.retry_count.saturating_add(1)) < given
+    }
+
     /// Whether an invitation of the caller is within what the target bears. A limit that serves somebody lets everybody
     /// come back after the told time; one that has answered nobody for as long as it told is as good as an outage.
     fn may_return(&self, last: &Error) -> bool {
         let asked = match last {
             Error::Upstream(failure) => &failure.target,
             Error::Deadline(passed) => &passed.target,
-            // Nobody was asked.
+            // Nobody was asked. But a caller who was sent away before, and would be again, has an end to his patience.
+            Error::CircuitOpen(open) => return self.is_patient(open.retry_after),
             _ => return true,
         };
         let told = last.retry_after().unwrap_or_default();
         !last.wants_caller_back()
             || asked.fruitless.answered_within(Instant::now(), told)
-            || asked.fruitless.repeat(self.shared.params.budget)
+            // Who comes back turns to all of them again.
+            || self.plan.targets()[..self.turned]
+                .iter()
+                .all(|target| target.fruitless.repeat(self.shared.params.budget))
     }
 }
