@@ -23,6 +23,10 @@
 //! [`triage`]: a class, how far it reaches, how long to wait, what to advise. Retry and breaker act on that verdict and on nothing
 //! else. When no target is left, the provider's own answer goes to the caller, verbatim.
 //!
+//! How each attempt ended is seen once, by [`witness`], which tells the metrics, the book of [`failures`] and [`outage`]
+//! detection. Circuits tell the book and [`alerts`] of their changes. [`explain`] and [`incident`] read the book; nothing that a
+//! call waits for does. What of all this leaves the process in words has passed [`redact`].
+//!
 //! A body is not finished when its head is: permits, circuit verdicts, usage, metrics and the log line ride in
 //! [`call::ReplyBody`] until the stream ends, breaks, or is dropped because the caller left.
 //!
@@ -40,13 +44,14 @@
 //! | [`json`], [`sse`], [`codec`] | scanning JSON, event streams, content encodings |
 //! | [`upstream`] | connections to providers |
 //! | [`witness`] | sees how every attempt ends; tells metrics and the two below |
-//! | [`explain`] | a pasted error, or a case from the book, told to people |
 //! | [`failures`], [`outage`] | the book of recent failures; whose outage it is |
+//! | [`explain`] | a pasted error, or a case from the book, told to people |
 //! | [`incident`] | the report for a support ticket |
 //! | [`models`] | what is known of models |
-//! | [`alerts`] | a webhook is told when circuits open and close |
+//! | [`alerts`] | a webhook is told of circuits and of outages |
 //! | [`telemetry`], [`admin`] | metrics, logs; the operators' listener |
 //! | [`doctor`] | keys, organisations, addresses and connections, examined |
+//! | [`redact`] | takes what looks like a key out of text |
 //! | [`sim`] | the simulated provider |
 //! | [`cli`] | one file per command |
 

@@ -81,15 +81,6 @@ pub struct Event {
     pub topic: AlertTopic,
 }
 
-// === impl Kind ===
-
-impl Kind {
-    /// Whether it says that something is over.
-    pub(super) const fn is_end(self) -> bool {
-        matches!(self, Self::CircuitClosed | Self::OutageEnded)
-    }
-}
-
 // === impl Event ===
 
 impl Event {

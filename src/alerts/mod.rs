@@ -1,4 +1,4 @@
-//! Alerts: a webhook is told when a circuit opens and when it closes, once per change.
+//! Alerts: a webhook is told when a circuit opens and when it closes, once per change; of outages, where it wants to be.
 //!
 //! Stands beside the chain, not in it. A change of a circuit is noted under one short lock, on whatever thread it happened;
 //! everything else (waiting, signing, sending, trying again) is done by a thread of its own with a runtime of its own, so
@@ -11,6 +11,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `event`, `words` | what is told, in fields and in words; credentials are taken out here |
+//! | `outages` | outages in the same form |
 //! | `incidents` | the algorithm: which change is told, which is held, which has flapped |
 //! | `outbox` | the bounded queue |
 //! | `slack`, `sign` | the other body; the signature |

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{event::Event, words};
+use super::{
+    event::{Event, Kind},
+    words,
+};
 
 /// Slack refuses a message whose section is longer.
 const LONGEST_SECTION: usize = 3_000;
@@ -26,7 +29,7 @@ pub(super) fn body(event: &Event) -> Vec<u8> {
 
 fn headline(event: &Event) -> String {
     let mut lines = vec![format!("*{}*", escape(&event.title))];
-    if event.kind.is_end() {
+    if event.kind == Kind::CircuitClosed {
         lines.push("All calls are served again.".to_owned());
     } else {
         lines.extend(event.meaning.map(escape));
@@ -38,7 +41,9 @@ fn headline(event: &Event) -> String {
         );
         // Neither a class nor advice: the words are all there is.
         if lines.len() == 1 && event.text != event.title {
-            lines.push(escape(&event.text));
+            let rest = event.text.strip_prefix(&event.title);
+            let rest = rest.map(|rest| rest.trim_start_matches(['.', ' ']));
+            lines.push(escape(rest.unwrap_or(&event.text)));
         }
     }
     lines.join("\n")

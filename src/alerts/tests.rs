@@ -229,3 +229,31 @@ fn a_clock_before_1970_is_no_panic() {
     assert_eq!(sign::timestamp(UNIX_EPOCH - Duration::from_secs(1)), 0);
     assert!(sign::timestamp(SystemTime::now()) > 1_700_000_000);
 }
+
+#[test]
+fn an_outage_that_goes_on_as_another_has_an_end_and_nobody_is_told_that_calls_are_served() {
+    use crate::outage::{Certainty, Change, Ending, Outage, Verdict};
+    let ended = Change {
+        outage: Outage {
+            what: Verdict::TheirModel,
+            upstreams: vec!["openai".into()],
+            model: Some("x".repeat(5_000).into()),
+            since: SystemTime::now() - Duration::from_secs(90),
+            certainty: Certainty::High,
+            evidence: "30 of 30 failed".to_owned(),
+            failing_share: 1.0,
+            usual_first_token: None,
+            first_token: None,
+            last_attempt: SystemTime::now(),
+        },
+        ended: Some(Ending::Reattributed),
+    };
+    let event = Event::outage(&ended).expect("its beginning was told");
+    assert_eq!(event.kind, Kind::OutageEnded);
+    assert!(
+        event.key.as_ref().is_some_and(|key| key.len() <= 256),
+        "{event:?}"
+    );
+    let message = String::from_utf8(slack::body(&event)).expect("text");
+    assert!(!message.contains("All calls are served again"), "{message}");
+}

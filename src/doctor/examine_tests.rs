@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::*;
+use super::{super::probe::Ask, *};
 use crate::config::{Config, LoadOptions};
 
 fn loaded(text: &str, env: &Env) -> Loaded {

@@ -1,7 +1,7 @@
-//! The key itself: where it came from, what kind it is, whether it was copied whole. Nothing is asked.
+//! The key itself: where it came from, what kind it is, whether it was copied whole ([`copied`]). Nothing is asked.
 
 use super::{
-    Check, Finding, Severity,
+    Check, Finding, Severity, copied,
     kinds::{Kind, Use, kind_of},
     vendor::{ANTHROPIC, OPENAI, Vendor},
 };
@@ -35,41 +35,22 @@ pub(super) struct Subject<'a> {
     pub(super) local: bool,
 }
 
-/// Parts of values that stand in examples and templates.
-const PLACEHOLDERS: [&str; 15] = [
-    "your",
-    "xxxx",
-    "<",
-    ">",
-    "changeme",
-    "change-me",
-    "change_me",
-    "placeholder",
-    "replace",
-    "insert",
-    "api-key-here",
-    "api_key_here",
-    "dummy",
-    "${",
-    "todo",
-];
-
 /// All that is to be said of the key; `true`: it must not be sent, since it is another vendor's.
 pub(super) fn examine(subject: &Subject<'_>) -> (Vec<Finding>, bool) {
     let mut found = vec![origin(subject)];
-    let marred = mars(subject);
+    let marred = copied::mars(subject);
     let whole = marred.is_empty();
     found.extend(marred);
     let mut foreign = false;
     if whole && !subject.local {
-        if let Some(finding) = placeholder(subject.key) {
+        if let Some(finding) = copied::placeholder(subject.key) {
             found.push(finding);
         } else if let Some(kind) = kind_of(subject.key) {
             let finding = misplaced(&kind, subject);
             foreign = finding
                 .as_ref()
                 .is_some_and(|f| f.id == "key-of-another-vendor" && f.severity == Severity::Error);
-            found.extend(finding.or_else(|| cut(&kind, subject.key)));
+            found.extend(finding.or_else(|| copied::cut(&kind, subject.key)));
         }
     }
     (found, foreign)
@@ -106,89 +87,6 @@ fn origin(subject: &Subject<'_>) -> Finding {
         ),
         Source::None => Finding::ok(Check::Key, "key-source", "The server needs none."),
     }
-}
-
-/// What copying has added to the key, or taken from its middle.
-fn mars(subject: &Subject<'_>) -> Vec<Finding> {
-    let key = subject.key;
-    let trimmed = key.trim();
-    let error = |id, what: &str, todo: &str| Finding::error(Check::Key, id, what).todo(todo);
-    let mut found = Vec::new();
-    let quoted = trimmed.starts_with(['"', '\'', '`', '\u{201c}'])
-        || trimmed.ends_with(['"', '\'', '`', '\u{201d}']);
-    if trimmed.is_empty() {
-        found.push(error(
-            "key-empty",
-            "The key is empty.",
-            "Set the variable to the key.",
-        ));
-    } else if quoted {
-        found.push(error(
-            "key-quoted",
-            "The key has quotes around it, which are sent with it.",
-            "Remove the quotes (an env file or `docker --env-file` takes them as part of the value).",
-        ));
-    } else if trimmed.to_ascii_lowercase().starts_with("bearer ") {
-        found.push(error(
-            "key-with-bearer",
-            "The key begins with the word `Bearer`, which weir writes itself.",
-            "Remove that word from the value.",
-        ));
-    } else if trimmed.split_once('=').is_some_and(|(name, rest)| {
-        !rest.is_empty()
-            && name.len() > 3
-            && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
-    }) {
-        found.push(error(
-            "key-with-name",
-            "The value is a whole assignment (NAME=key), not the key.",
-            "Keep only what stands behind the `=`.",
-        ));
-    } else if trimmed.contains(char::is_whitespace) {
-        found.push(error(
-            "key-with-blanks",
-            "The key has a blank or a line break inside.",
-            "Copy it again, in one piece.",
-        ));
-    } else if trimmed.contains("**") || trimmed.contains("...") || trimmed.contains('\u{2026}') {
-        found.push(error(
-            "key-masked",
-            "This is the masked form that dashboards and error texts show, not the key.",
-            "A key is shown whole only once, when it is made. Make a new one if it is lost.",
-        ));
-    }
-    let raw = subject.raw.unwrap_or(key);
-    if found.is_empty() && raw != raw.trim() {
-        found.push(
-            Finding::warning(
-                Check::Key,
-                "key-with-blanks-around",
-                "The variable has a blank or a line break before or after the key. weir removes it; SDKs do not.",
-            )
-            .todo("Set the variable anew; `$(cat FILE)` drops the line break at the end."),
-        );
-    }
-    found
-}
-
-fn placeholder(key: &str) -> Option<Finding> {
-    let lower = key.to_ascii_lowercase();
-    let body = lower.trim_start_matches("sk-").trim_start_matches("proj-");
-    let filler = !body.is_empty()
-        && body
-            .bytes()
-            .all(|b| matches!(b, b'x' | b'*' | b'.' | b'-' | b'_' | b'0'));
-    let known = PLACEHOLDERS
-        .iter()
-        .any(|word| lower.contains(word) && lower.len() < 48);
-    (filler || known).then(|| {
-        Finding::error(
-            Check::Key,
-            "key-placeholder",
-            "This is a placeholder out of an example, not a key.",
-        )
-        .todo("Put a real key into its place.")
-    })
 }
 
 /// A key of another vendor, or one that is not for calls.
@@ -254,24 +152,6 @@ fn shares_form(vendor: Vendor, kind: &Kind) -> bool {
     (kind.vendor == DEEPSEEK && vendor != OPENAI && vendor != ANTHROPIC)
         || (kind.vendor == AZURE && kind.good_for == Use::Session)
         || (vendor == MOONSHOT && kind.vendor == OPENAI && kind.name.starts_with("user"))
-}
-
-fn cut(kind: &Kind, key: &str) -> Option<Finding> {
-    let google =
-        kind.vendor == super::vendor::GOOGLE && key.len() != kind.at_least && kind.at_least > 0;
-    (key.len() < kind.at_least || google).then(|| {
-        Finding::warning(
-            Check::Key,
-            "key-length",
-            format!(
-                "The key has {} characters; one of this kind has {}{}.",
-                key.len(),
-                if google { "" } else { "at least " },
-                kind.at_least
-            ),
-        )
-        .todo("Compare its length with the key in your password store; copy it again.")
-    })
 }
 
 #[cfg(test)]

@@ -9,9 +9,11 @@
 //! is plainly another vendor's goes nowhere. Every text leaves through [`scrub`], which knows all keys.
 
 mod admin;
+mod ask;
 mod balance;
 mod base_url;
 mod call;
+mod copied;
 mod environment;
 mod examine;
 mod finding;

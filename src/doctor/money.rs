@@ -7,8 +7,9 @@ use http::{HeaderMap, HeaderName, Method, Uri, uri::PathAndQuery};
 use super::{
     Check, Finding, Severity,
     admin::{self, SpendLimit},
+    ask::{below, put},
     balance, call,
-    examine::{Exam, below, put},
+    examine::Exam,
     kinds::{Use, kind_of},
     probe::{Answer, Ask},
     spend::Plan,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use insta::assert_snapshot;
 use proptest::prelude::*;
 
-use super::{Style, Told, explain, text};
+use super::{MAX_PASTE, Style, Told, explain, text};
 
 /// Name, class, provider, paste.
 fn pastes() -> Vec<(&'static str, &'static str, &'static str, &'static str)> {
@@ -277,5 +277,13 @@ proptest! {
         let at = (pasted.len() as f64 * part) as usize;
         let cut = pasted.get(..at).unwrap_or(pasted);
         let _ = text(&told(&format!("{junk}{cut}")), Style { colour: true });
+    }
+}
+
+/// Each bracket was read to the end: a log with many took minutes.
+#[test]
+fn brackets_that_nobody_closes_are_not_read_again_and_again() {
+    for piece in ["[", "{a ", "f(x) { a[1] "] {
+        let _ = explain(piece.repeat(MAX_PASTE / 8 / piece.len()).as_bytes(), None);
     }
 }

@@ -274,11 +274,15 @@ impl Conclusion {
 
 /// A text that came from outside: bounded, and without anything that looks like a key.
 pub(super) fn text(from: &str) -> String {
-    let cut = from
-        .char_indices()
-        .nth(LONGEST)
-        .map_or(from, |(at, _)| &from[..at]);
-    redact(cut).into_owned()
+    // Cut last: what is left of a key may not look like one. Bounded first, for who sends megabytes.
+    let bounded = first(from, 4 * LONGEST);
+    first(&redact(bounded), LONGEST).to_owned()
+}
+
+/// So many characters of it.
+fn first(text: &str, count: usize) -> &str {
+    let end = text.char_indices().nth(count).map(|(at, _)| at);
+    end.map_or(text, |end| &text[..end])
 }
 
 /// RFC 3339, UTC.
@@ -299,6 +303,21 @@ pub(super) mod time {
     ) -> Result<SystemTime, D::Error> {
         let text = String::deserialize(deserializer)?;
         humantime::parse_rfc3339(&text).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_after_its_keys_were_taken_out() {
+        let key = format!("sk-proj-{}", "a1B2c3D4".repeat(8));
+        for before in LONGEST - 24..LONGEST {
+            let told = text(&format!("{} {key} and more", "x".repeat(before)));
+            assert!(told.chars().count() <= LONGEST);
+            assert!(!told.contains("a1B2"), "{before}: {told}");
+        }
     }
 }
 

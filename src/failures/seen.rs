@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::redact::redact;
+use super::case::text;
 
 /// Names, or beginnings of names (with `*`), of headers that tell who answered, and which limits hold. All others, and
 /// every cookie, stay where they are.
@@ -33,8 +33,6 @@ const TELLING: &[&str] = &[
 ];
 /// Kept of one answer at most.
 const MOST: usize = 40;
-/// Longer values are cut.
-const LONGEST: usize = 256;
 
 /// See the module's documentation.
 #[derive(Clone, Debug, Default)]
@@ -61,11 +59,7 @@ impl Seen {
 
     /// As texts, without anything that looks like a key.
     pub fn texts(&self) -> Vec<(String, String)> {
-        let text = |value: &HeaderValue| {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            let cut: String = value.chars().take(LONGEST).collect();
-            redact(&cut).into_owned()
-        };
+        let text = |value: &HeaderValue| text(&String::from_utf8_lossy(value.as_bytes()));
         let all = self.headers.iter();
         all.map(|(name, value)| (name.to_string(), text(value)))
             .collect()

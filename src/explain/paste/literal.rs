@@ -13,12 +13,21 @@ const ENTRIES: usize = 256;
 
 /// The object or list that begins with `text`'s first byte, and how many bytes it takes. `None`: nothing like one.
 pub(super) fn read(text: &str) -> Option<(Value, usize)> {
+    let mut work = usize::MAX;
+    read_within(text, &mut work)
+}
+
+/// The same; what was read, in vain or not, is taken off `work`.
+pub(super) fn read_within(text: &str, work: &mut usize) -> Option<(Value, usize)> {
     let mut strict = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     if let Some(Ok(value)) = strict.next() {
+        *work = work.saturating_sub(strict.byte_offset());
         return Some((value, strict.byte_offset()));
     }
     let mut reader = Reader { text, at: 0 };
-    let value = reader.value(DEPTH)?;
+    let value = reader.value(DEPTH);
+    *work = work.saturating_sub(reader.at);
+    let value = value?;
     let filled = match &value {
         Value::Object(map) => !map.is_empty(),
         Value::Array(list) => list.iter().any(|item| item.is_object() || item.is_array()),

@@ -19,6 +19,10 @@ const MOST: usize = 64;
 /// Text around an error that may tell whose it is.
 const AROUND: usize = 4_096;
 
+/// Bytes that are read, some of them again and again, in search of objects: a bracket that nobody closes is read to the
+/// text's end, and so is the next one.
+const WORK: usize = 2 << 20;
+
 /// One error of a paste.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Paste {
@@ -221,8 +225,11 @@ fn in_prose(text: &str, depth: u8) -> Vec<Paste> {
     let mut found = Vec::new();
     let loose = head::loose(text);
     let (mut from, mut after) = (0, 0);
-    while let Some(at) = text[from..].find(['{', '[']).map(|at| at + from) {
-        let Some((value, length)) = literal::read(&text[at..]) else {
+    let mut work = WORK.max(4 * text.len());
+    while work > 0
+        && let Some(at) = text[from..].find(['{', '[']).map(|at| at + from)
+    {
+        let Some((value, length)) = literal::read_within(&text[at..], &mut work) else {
             from = at + 1;
             continue;
         };

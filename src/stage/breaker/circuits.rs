@@ -21,11 +21,11 @@ use super::{
     effect::Opens,
     entry::{Asking, Entry, News},
     gates::GateKey,
-    members::Members,
+    members::{Caller, Members},
     permit::Permit,
 };
 use crate::{
-    call::{Attempt, Call, Fingerprint, Target, TargetId},
+    call::{Attempt, Call, Target, TargetId},
     config,
     triage::Scope,
 };
@@ -89,7 +89,8 @@ impl Circuits {
     /// The circuit in the way. Another target may do; this one does not before `retry_after`.
     pub fn admit(self: &Arc<Self>, attempt: &Attempt) -> Result<Permit, CircuitOpen> {
         let now = Instant::now();
-        let (target, caller) = (&attempt.target, attempt.call.credential.fingerprint);
+        let target = &attempt.target;
+        let caller = self.members.caller(&target.upstream, &attempt.call);
         let asking = Asking {
             target,
             patience: attempt
@@ -119,7 +120,8 @@ impl Circuits {
     pub fn is_available(&self, target: &Target, call: &Call) -> bool {
         let now = Instant::now();
         if self.gate_count.load(Ordering::Acquire) != 0 {
-            let keys = self.members.gate_keys(target, call.credential.fingerprint);
+            let caller = self.members.caller(&target.upstream, call);
+            let keys = self.members.gate_keys(target, caller);
             let gates = lock(&self.gates);
             if keys
                 .iter()
@@ -253,7 +255,7 @@ impl Circuits {
         &self,
         now: Instant,
         began: Instant,
-        caller: Fingerprint,
+        caller: Caller,
         opens: Opens,
         news: News<'_>,
         held: &GateTickets,
@@ -283,7 +285,7 @@ impl Circuits {
         &self,
         now: Instant,
         asking: Asking<'_>,
-        caller: Fingerprint,
+        caller: Caller,
         changes: &mut Vec<Transition>,
     ) -> Result<(Ticket, GateTickets), CircuitOpen> {
         let keys = self.members.gate_keys(asking.target, caller);

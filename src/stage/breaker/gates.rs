@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::{
     effect::Reach,
-    members::{Base, Holder, Members},
+    members::{Base, Caller, Holder, Members},
 };
 use crate::{
-    call::{Fingerprint, Target, TargetId},
+    call::{Target, TargetId},
     config::UpstreamKey,
     triage::Scope,
 };
@@ -28,7 +28,7 @@ impl Members {
     pub(super) fn gate_for(
         &self,
         target: &Target,
-        caller: Fingerprint,
+        caller: Caller,
         reach: Reach,
     ) -> (GateKey, Scope, Arc<str>) {
         let upstream = &*target.upstream;
@@ -41,7 +41,7 @@ impl Members {
         member.project = member.project.or_else(|| word(upstream.project.as_ref()));
         let key = || {
             let name = if upstream.key == UpstreamKey::Passthrough {
-                format!("caller's key {caller}")
+                format!("caller's key {}", caller.key)
             } else {
                 "own key".into()
             };
@@ -68,7 +68,7 @@ impl Members {
     }
 
     /// Every gate that could stand before an attempt.
-    pub(super) fn gate_keys(&self, target: &Target, caller: Fingerprint) -> Vec<GateKey> {
+    pub(super) fn gate_keys(&self, target: &Target, caller: Caller) -> Vec<GateKey> {
         let upstream = &*target.upstream;
         let (base, holder) = (self.base(upstream), self.holder(upstream, caller));
         let member = self.of(base, holder);

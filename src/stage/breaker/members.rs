@@ -13,8 +13,10 @@ use std::{
     },
 };
 
+use http::HeaderValue;
+
 use crate::{
-    call::{Fingerprint, Target},
+    call::{Call, Fingerprint, Target},
     config::{Upstream, UpstreamKey},
 };
 
@@ -22,6 +24,8 @@ use crate::{
 const GENERATION: usize = 2048;
 /// Slots of the filter that keeps replies with nothing new away from the lock.
 const SLOTS: usize = 1024;
+/// With these a caller says which account of its key a call belongs to.
+const ACCOUNT: [&str; 2] = ["openai-organization", "openai-project"];
 /// Longer names than any provider has are not believed.
 const LONGEST_NAME: usize = 256;
 
@@ -32,6 +36,14 @@ pub(super) struct Base(u64);
 /// A key in use at some provider, without the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Holder(u64);
+
+/// Who asks: the caller's key, and the account that it wants charged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Caller {
+    pub(super) key: Fingerprint,
+    /// The organisation and project that the call names, hashed; 0: none. One key may pay from several.
+    account: u64,
+}
 
 /// Whose a key is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,11 +82,28 @@ impl Members {
         Base(self.hasher.hash_one(host.to_ascii_lowercase()))
     }
 
+    /// Who makes `call`, as `upstream` sees it. What callers say of accounts goes no further where the key is weir's own.
+    pub(super) fn caller(&self, upstream: &Upstream, call: &Call) -> Caller {
+        let key = call.credential.fingerprint;
+        if upstream.key != UpstreamKey::Passthrough {
+            return Caller { key, account: 0 };
+        }
+        let named = ACCOUNT.map(|name| call.headers.get(name).map(HeaderValue::as_bytes));
+        let account = match named {
+            [None, None] => 0,
+            named => self.hasher.hash_one(named),
+        };
+        Caller { key, account }
+    }
+
     /// The key in use: weir's own, or the caller's.
-    pub(super) fn holder(&self, upstream: &Upstream, caller: Fingerprint) -> Holder {
+    pub(super) fn holder(&self, upstream: &Upstream, caller: Caller) -> Holder {
         Holder(match &upstream.key {
             UpstreamKey::Held(secret) => self.hasher.hash_one(("held", secret.expose())),
-            UpstreamKey::Passthrough => self.hasher.hash_one(("caller", caller.0)),
+            UpstreamKey::Passthrough => {
+                self.hasher
+                    .hash_one(("caller", caller.key.0, caller.account))
+            }
             UpstreamKey::None => self.hasher.hash_one(("none", &*upstream.name)),
         })
     }
@@ -92,7 +121,7 @@ impl Members {
     pub(super) fn learn(
         &self,
         target: &Target,
-        caller: Fingerprint,
+        caller: Caller,
         organization: Option<&str>,
         project: Option<&str>,
     ) {
@@ -100,7 +129,7 @@ impl Members {
         let caller = if upstream.key == UpstreamKey::Passthrough {
             caller
         } else {
-            Fingerprint::default()
+            Caller::default()
         };
         let name = |name: Option<&str>| {
             name.filter(|n| !n.is_empty() && n.len() <= LONGEST_NAME)
@@ -109,7 +138,8 @@ impl Members {
         // The upstream's address in memory stands for its key and base URL: shorter to hash. A reload clears the filter.
         let fact = self.hasher.hash_one((
             std::ptr::from_ref(upstream) as usize,
-            caller.0,
+            caller.key.0,
+            caller.account,
             organization,
             project,
         )) | 1;

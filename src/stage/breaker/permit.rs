@@ -13,9 +13,10 @@ use super::{
     circuits::{Circuits, GateTickets},
     effect::effect,
     entry::News,
+    members::Caller,
 };
 use crate::{
-    call::{End, Fingerprint, How, Reply, Target, Watch},
+    call::{End, How, Reply, Target, Watch},
     error::{Error, Failure},
     triage::Class,
 };
@@ -25,7 +26,7 @@ use crate::{
 pub struct Permit {
     circuits: Arc<Circuits>,
     target: Arc<Target>,
-    caller: Fingerprint,
+    caller: Caller,
     began: Instant,
     ticket: Ticket,
     gates: GateTickets,
@@ -38,7 +39,7 @@ impl Permit {
     pub(super) fn new(
         circuits: Arc<Circuits>,
         target: Arc<Target>,
-        caller: Fingerprint,
+        caller: Caller,
         began: Instant,
         ticket: Ticket,
         gates: GateTickets,

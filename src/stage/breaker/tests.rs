@@ -188,6 +188,36 @@ async fn an_empty_account_closes_every_known_key_of_the_organisation_and_no_othe
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_callers_key_in_two_organisations_is_closed_in_the_empty_one_only() {
+    let mut bench = Bench::new(Act::AnswerAs("acme"));
+    let gpt = target(0, "gpt-4o", &callers());
+    let naming = |organization: Option<&'static str>| {
+        let mut attempt = attempt(&gpt, 1, 0);
+        let call = Arc::get_mut(&mut attempt.call).unwrap();
+        if let Some(name) = organization {
+            let name = http::HeaderValue::from_static(name);
+            call.headers.insert("openai-organization", name);
+        }
+        attempt
+    };
+    bench.breaker.call(naming(None)).await.unwrap();
+    bench
+        .provider
+        .now_does(Act::Fail(429, QUOTA, "empty-side-project"));
+    let empty = bench.breaker.call(naming(Some("org-side"))).await;
+    assert!(matches!(empty, Err(Error::Upstream(_))));
+
+    bench.provider.now_does(Act::AnswerAs("acme"));
+    let usual = bench.breaker.call(naming(None)).await;
+    assert!(usual.is_ok(), "the key's own organisation has credit");
+    let empty = bench.breaker.call(naming(Some("org-side"))).await;
+    assert!(
+        matches!(empty, Err(Error::CircuitOpen(_))),
+        "that one has none"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_without_a_known_organisation_is_closed_alone() {
     let mut bench = Bench::new(Act::Fail(429, QUOTA, ""));
     let (ours, theirs) = (

@@ -58,6 +58,13 @@ impl Fruitless {
             .is_ok()
     }
 
+    /// A repeat that was counted is not made after all.
+    pub(super) fn give_back(&self) {
+        let _ = self
+            .repeats
+            .fetch_update(Relaxed, Relaxed, |repeats| repeats.checked_sub(1));
+    }
+
     /// Whether it answered somebody within the last `time`.
     pub(super) fn answered_within(&self, now: Instant, time: Duration) -> bool {
         let success = self.success.load(Relaxed);
@@ -91,6 +98,17 @@ mod tests {
             prop_assert!(repeats <= FLOOR.max(calls / 5) as usize, "{repeats} repeats of {calls} calls");
             prop_assert!(repeats >= (FLOOR.max(calls / 5) as usize).min((calls * asked.min(1)) as usize / 5));
         }
+    }
+
+    #[test]
+    fn a_repeat_that_is_not_made_costs_nothing() {
+        let fruitless = Fruitless::default();
+        for _ in 0..100 {
+            assert!(fruitless.repeat(0.2));
+            fruitless.give_back();
+        }
+        fruitless.give_back();
+        assert_eq!((0..100).filter(|_| fruitless.repeat(0.2)).count(), 10);
     }
 
     #[tokio::test(start_paused = true)]

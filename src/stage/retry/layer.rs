@@ -264,7 +264,14 @@ impl Loop<'_> {
 
     fn may_repeat(&self, index: usize) -> bool {
         let fruitless = &self.plan.targets()[index].fruitless;
-        fruitless.repeat(self.shared.params.budget) && self.shared.budget.withdraw()
+        if !fruitless.repeat(self.shared.params.budget) {
+            return false;
+        }
+        let paid = self.shared.budget.withdraw();
+        if !paid {
+            fruitless.give_back();
+        }
+        paid
     }
 
     async fn wait(&mut self, error: Error, pause: Duration) {
