@@ -124,8 +124,8 @@ fn of_gateway(id: &str, global: &Global) -> Result<Told, String> {
     {
         return Err("an id has letters, digits, `_`, `-` and `.` only".to_owned());
     }
-    let (config, _) =
-        Config::load(&LoadOptions::of_process(global.config.clone())).map_err(|_| {
+    let config =
+        Config::listeners(&LoadOptions::of_process(global.config.clone())).map_err(|_| {
             "the configuration is wrong, so the gateway's address is not known; see `weir check`"
                 .to_owned()
         })?;
