@@ -2,7 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::{Global, ask::{ask, encoded}, check, load_listeners};
+use super::{
+    Global,
+    ask::{ask, encoded},
+    check, load_listeners,
+};
 
 /// Tells a running gateway about an account's credit
 #[derive(Clone, Debug, clap::Args)]

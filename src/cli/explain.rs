@@ -115,7 +115,11 @@ fn pasted(args: &Args) -> Result<Vec<u8>, String> {
 fn end_of(source: &mut dyn Read) -> io::Result<Vec<u8>> {
     let mut source = source.take(MOST_READ);
     let (mut kept, mut cut) = (Vec::new(), false);
-    while (&mut source).take(MAX_PASTE as u64).read_to_end(&mut kept)? > 0 {
+    while (&mut source)
+        .take(MAX_PASTE as u64)
+        .read_to_end(&mut kept)?
+        > 0
+    {
         let beyond = kept.len().saturating_sub(MAX_PASTE);
         cut |= beyond > 0;
         kept.drain(..beyond);

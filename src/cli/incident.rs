@@ -2,7 +2,11 @@
 
 use std::{path::PathBuf, process::ExitCode, time::SystemTime};
 
-use super::{Global, ask::{ask, encoded}, check, load_listeners};
+use super::{
+    Global,
+    ask::{ask, encoded},
+    check, load_listeners,
+};
 use crate::incident::Window;
 
 /// Writes a report of recent failures for a provider's support, out of a running gateway

@@ -40,7 +40,8 @@ pub(super) fn examine(uri: &Uri, provider: &Provider, carries_key: bool) -> Vec<
 
 /// The host is a vendor's whose preset is another one.
 fn vendor_of_host(host: &str, provider: &Provider) -> Option<Finding> {
-    if provider.owns_host(host) {
+    // What runs on this machine is nobody's, though presets for local servers name it.
+    if provider.owns_host(host) || is_inside(host) {
         return None;
     }
     let owner = triage::presets()
@@ -224,6 +225,9 @@ mod tests {
             ("http://vllm:8000/v1", "vllm"),
             ("http://10.1.2.3/v1", "openai-compatible"),
             ("http://127.1:8484/v1", "openai"),
+            ("http://127.0.0.1:8090/v1", "openai"),
+            ("http://localhost:8091/v1", "openai-compatible"),
+            ("http://[::1]:1234/v1", "openai-compatible"),
             ("https://gateway.example.com/any/path", "openai"),
         ] {
             assert_eq!(ids(url, preset), ["base-url"], "{url}");

@@ -163,11 +163,14 @@ fn judge(paste: &Paste, told: Option<&str>) -> Option<(Judged, Shown)> {
     };
     // Nothing says whose it is: what OpenAI's rules have no word for may be another vendor's.
     let elsewhere = (known_by == "assumed").then_some("openai-compatible");
-    let (provider, verdict) = [Some(name), elsewhere].into_iter().flatten().find_map(|name| {
-        let provider = triage::preset(name)?;
-        let verdict = triage::judge(&provider, &paste.evidence(paste.reading()));
-        paste.is_about(&verdict).then_some((provider, verdict))
-    })?;
+    let (provider, verdict) = [Some(name), elsewhere]
+        .into_iter()
+        .flatten()
+        .find_map(|name| {
+            let provider = triage::preset(name)?;
+            let verdict = triage::judge(&provider, &paste.evidence(paste.reading()));
+            paste.is_about(&verdict).then_some((provider, verdict))
+        })?;
     let shown = Shown::of_paste(paste, &verdict);
     let whose = Whose {
         name: provider.name.to_string(),
@@ -195,9 +198,10 @@ impl Told {
 
     /// Did the provider's own words, or its headers, speak?
     pub fn has_words(&self) -> bool {
-        self.explanations
-            .iter()
-            .any(|told| told.evidence.confidence != confidence(Confidence::Guess) && told.evidence.rule != OWN_WORD)
+        self.explanations.iter().any(|told| {
+            told.evidence.confidence != confidence(Confidence::Guess)
+                && told.evidence.rule != OWN_WORD
+        })
     }
 }
 

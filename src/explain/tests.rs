@@ -77,13 +77,22 @@ fn one_error_is_told_once() {
 #[test]
 fn other_languages_and_weirs_own_words_are_understood() {
     for (pasted, class) in [
-        ("insufficient permissions for this operation. Missing scopes: model.request", "permission"),
-        (r#"{"error":{"code":"1113","message":"余额不足或无可用资源包,请充值。"}}"#, "quota_exhausted"),
+        (
+            "insufficient permissions for this operation. Missing scopes: model.request",
+            "permission",
+        ),
+        (
+            r#"{"error":{"code":"1113","message":"余额不足或无可用资源包,请充值。"}}"#,
+            "quota_exhausted",
+        ),
         (
             r#"{"id":"wr_6b018e1a668452212dacd4c3","status":429,"outcome":"upstream_error","class":"quota_exhausted"}"#,
             "quota_exhausted",
         ),
-        ("HTTP/1.1 429\nX-Weir-Class: billing_hard_limit\n", "billing_hard_limit"),
+        (
+            "HTTP/1.1 429\nX-Weir-Class: billing_hard_limit\n",
+            "billing_hard_limit",
+        ),
         ("x-weir-class: server_error", "server_error"),
     ] {
         let told = told(pasted);

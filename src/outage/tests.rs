@@ -260,13 +260,21 @@ fn a_target_is_called_fine_only_when_it_was_seen_to_be() {
     assert_eq!(verdicts(&day), [Verdict::Fine, Verdict::Fine]);
     day.seconds(1, &[(&a, Some(Class::QuotaExhausted)), (&b, FINE)]);
     assert_eq!(day.kinds(), [], "no alarm yet");
-    assert_eq!(verdicts(&day), [Verdict::Unclear, Verdict::Fine], "its key was refused last");
+    assert_eq!(
+        verdicts(&day),
+        [Verdict::Unclear, Verdict::Fine],
+        "its key was refused last"
+    );
     day.seconds(1, &[(&a, FINE), (&b, FINE)]);
     assert_eq!(verdicts(&day), [Verdict::Fine, Verdict::Fine]);
 
     day.now += Duration::from_secs(300);
     day.seconds(1, &[(&b, FINE)]);
-    assert_eq!(verdicts(&day), [Verdict::Unknown, Verdict::Fine], "long ago");
+    assert_eq!(
+        verdicts(&day),
+        [Verdict::Unknown, Verdict::Fine],
+        "long ago"
+    );
     let burst = [(&a, DOWN); 5];
     day.seconds(1, &burst);
     assert_eq!(day.kinds(), [], "one second is no outage");

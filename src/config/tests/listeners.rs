@@ -28,7 +28,10 @@ fn keys_that_are_not_set_here_do_not_matter() {
 
 #[test]
 fn defaults_and_the_environment_count_as_they_do_for_the_gateway() {
-    let known = ("127.0.0.1:8484".to_owned(), Some("127.0.0.1:8485".to_owned()));
+    let known = (
+        "127.0.0.1:8484".to_owned(),
+        Some("127.0.0.1:8485".to_owned()),
+    );
     assert_eq!(told("", &[]), known);
     let (listen, admin) = told(
         "listen = '127.0.0.1:${PORT}'",

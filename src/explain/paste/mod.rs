@@ -87,7 +87,8 @@ pub(super) fn own_id(text: &str) -> Option<String> {
 /// The class that a weir gave to the failure: in a line of its log, or in its answer's headers.
 pub(super) fn own_class(text: &str) -> Option<Class> {
     static CLASS: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r#"(?i)(?:x-weir-class"?|\bclass"?)['"]?\s*[:=,]\s*['"]?([a-z]+(?:_[a-z]+)*)\b"#).ok()
+        Regex::new(r#"(?i)(?:x-weir-class"?|\bclass"?)['"]?\s*[:=,]\s*['"]?([a-z]+(?:_[a-z]+)*)\b"#)
+            .ok()
     });
     if own_id(text).is_none() && !text.to_ascii_lowercase().contains("x-weir-") {
         return None;
