@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::serve::Admin;
 use crate::{
+    app,
     incident::{Facts, Report, Window},
     redact::redact,
 };
@@ -65,16 +66,10 @@ pub(super) async fn report(
         Err(what) => return bad(&what),
     };
     let parts = std::sync::Arc::clone(&admin.parts.borrow());
-    let only = asked.upstream.as_deref();
-    if let Some(name) = only {
-        let known: Vec<_> = parts.config.upstreams.iter().map(|u| &*u.name).collect();
-        if !known.contains(&name) {
-            return bad(&format!(
-                "there is no upstream `{}`; there are: {}",
-                shown(name),
-                known.join(", ")
-            ));
-        }
+    if let Some(name) = asked.upstream.as_deref()
+        && let Err(unknown) = has_upstream(&parts, name)
+    {
+        return bad(&unknown);
     }
     // A book that is full takes some milliseconds: not on the thread that answers health checks.
     let written = tokio::task::spawn_blocking(move || {
@@ -136,6 +131,19 @@ fn format(asked: Option<&str>, headers: &HeaderMap) -> Result<Format, String> {
             Ok(if json { Format::Json } else { Format::Markdown })
         }
     }
+}
+
+/// Or a sentence that says which there are.
+pub(super) fn has_upstream(parts: &app::Parts, name: &str) -> Result<(), String> {
+    let known: Vec<_> = parts.config.upstreams.iter().map(|u| &*u.name).collect();
+    if known.contains(&name) {
+        return Ok(());
+    }
+    Err(format!(
+        "there is no upstream `{}`; there are: {}",
+        shown(name),
+        known.join(", ")
+    ))
 }
 
 fn shown(word: &str) -> String {

@@ -153,6 +153,12 @@ async fn topped_up(
     if headers.contains_key(header::ORIGIN) {
         return StatusCode::FORBIDDEN.into_response();
     }
+    let parts = Arc::clone(&admin.parts.borrow());
+    if let Some(name) = which.upstream.as_deref()
+        && let Err(unknown) = super::incident::has_upstream(&parts, name)
+    {
+        return (StatusCode::BAD_REQUEST, format!("{unknown}\n")).into_response();
+    }
     let probing = admin.state.circuits.probe_now(which.upstream.as_deref());
     Json(json!({ "probing": probing })).into_response()
 }

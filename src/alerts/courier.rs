@@ -64,6 +64,8 @@ pub(super) fn run(shared: Arc<Shared>, connector: Connector) {
 
 impl Courier {
     async fn work(&mut self) {
+        // The one that it had in hand when the end came.
+        let mut in_hand = 0;
         loop {
             let phase = *self.phase.borrow_and_update();
             let event = match phase {
@@ -84,6 +86,7 @@ impl Courier {
                 Delivery::Dropped => {
                     self.shared.lost(&event, "dropped");
                     if phase != Phase::Running || self.is_ending() {
+                        in_hand = 1;
                         break;
                     }
                 }
@@ -92,6 +95,9 @@ impl Courier {
         let left = self.shared.desk().outbox.clear();
         if left > 0 {
             self.shared.count("dropped", left);
+        }
+        let left = left + in_hand;
+        if left > 0 {
             tracing::warn!(left, "Alerts were not delivered before the end.");
         }
     }

@@ -57,3 +57,32 @@ fn exchange(mut stream: impl Read + Write, method: &str, path: &str) -> io::Resu
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     Ok((status, body.to_owned()))
 }
+
+/// For a query's value.
+pub(super) fn encoded(value: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    value
+        .bytes()
+        .map(|byte| {
+            if plain(&byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::encoded;
+
+    #[test]
+    fn a_value_cannot_add_to_the_query() {
+        assert_eq!(encoded("2026-07-01T12:00:00Z"), "2026-07-01T12%3A00%3A00Z");
+        assert_eq!(
+            encoded("a b&format=x\r\nx: y"),
+            "a%20b%26format%3Dx%0D%0Ax%3A%20y"
+        );
+    }
+}

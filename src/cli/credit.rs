@@ -2,7 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::{Global, ask::ask, check, load};
+use super::{
+    Global,
+    ask::{ask, encoded},
+    check, load_listeners,
+};
 
 /// Tells a running gateway about an account's credit
 #[derive(Clone, Debug, clap::Args)]
@@ -23,20 +27,15 @@ enum Command {
 /// Exit code 0: told. 1: no gateway answers on the admin address, or it knows no such upstream.
 pub fn run(args: &Args, global: &Global) -> ExitCode {
     let Command::ToppedUp { upstream } = &args.command;
-    let config = match load(global) {
+    let config = match load_listeners(global) {
         Ok(config) => config,
         Err(code) => return code,
     };
     let Some(listen) = &config.admin else {
         return failed("the admin listener is off in the configuration");
     };
-    if let Some(name) = upstream
-        && !config.upstreams.iter().any(|known| *known.name == **name)
-    {
-        return failed(&format!("the configuration has no upstream `{name}`"));
-    }
     let path = match upstream {
-        Some(name) => format!("/credit/topped-up?upstream={name}"),
+        Some(name) => format!("/credit/topped-up?upstream={}", encoded(name)),
         None => "/credit/topped-up".to_owned(),
     };
     match ask(listen, "POST", &path) {
@@ -50,6 +49,7 @@ pub fn run(args: &Args, global: &Global) -> ExitCode {
                 None => failed(&format!("{listen} answers strangely; is it a weir?")),
             }
         }
+        Ok((400, why)) => failed(why.trim_end()),
         Ok((status, _)) => failed(&format!("{listen} answers with {status}")),
         Err(error) => failed(&format!("no gateway answers at {listen} (admin): {error}")),
     }

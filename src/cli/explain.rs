@@ -14,17 +14,19 @@ use crate::{
     triage,
 };
 
+/// A source without an end is left after this.
+const MOST_READ: u64 = 1 << 30;
 /// Exit code: nothing was recognised.
 const UNRECOGNIZED: u8 = 2;
 
 /// Explains a failure: paste whatever you have
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-Anything goes: an error body, curl -i or -v output, headers, a HAR, an SDK's exception or whole traceback, a log line, an
-event stream, an HTML page, or one sentence. Nothing is sent anywhere; keys in it are not shown. With the id of a call
-(wr_..., or the provider's req_...) the running gateway is asked what it saw.
+Anything goes: an error body, curl -i or -v output, headers, a HAR, an SDK's exception or whole traceback, a log line, \
+an event stream, an HTML page, or one sentence. Nothing is sent anywhere; keys in it are not shown. With the id of a \
+call (wr_..., or the provider's req_...) the running gateway is asked what it saw.
 
-Exit code 0: explained. 1: the gateway or file could not be asked. 2: nothing was recognised.")]
+Exit code 0: explained. 1: the gateway or file could not be asked. 2: nothing was recognized.")]
 pub struct Args {
     /// What you have; `-` or nothing reads it from stdin
     #[arg(value_name = "TEXT", allow_hyphen_values = true)]
@@ -94,16 +96,9 @@ fn is_id(word: &str) -> bool {
 }
 
 fn pasted(args: &Args) -> Result<Vec<u8>, String> {
-    let read = |source: &mut dyn Read| {
-        let mut bytes = Vec::new();
-        source
-            .take(MAX_PASTE as u64)
-            .read_to_end(&mut bytes)
-            .map(|_| bytes)
-    };
     if let Some(file) = &args.file {
         return File::open(file)
-            .and_then(|mut file| read(&mut file))
+            .and_then(|mut file| end_of(&mut file))
             .map_err(|error| format!("{}: {error}", file.display()));
     }
     if args.text.is_empty() || args.text == ["-"] {
@@ -111,9 +106,28 @@ fn pasted(args: &Args) -> Result<Vec<u8>, String> {
         if stdin.is_terminal() {
             check::complain("Paste the error, then end with ctrl-d:");
         }
-        return read(&mut stdin).map_err(|error| format!("stdin: {error}"));
+        return end_of(&mut stdin).map_err(|error| format!("stdin: {error}"));
     }
     Ok(args.text.join(" ").into_bytes())
+}
+
+/// The last [`MAX_PASTE`] bytes of what is there, and a word about it when that is not all.
+fn end_of(source: &mut dyn Read) -> io::Result<Vec<u8>> {
+    let mut source = source.take(MOST_READ);
+    let (mut kept, mut cut) = (Vec::new(), false);
+    while (&mut source)
+        .take(MAX_PASTE as u64)
+        .read_to_end(&mut kept)?
+        > 0
+    {
+        let beyond = kept.len().saturating_sub(MAX_PASTE);
+        cut |= beyond > 0;
+        kept.drain(..beyond);
+    }
+    if cut {
+        check::complain("weir: that is much; only its last 1 MiB is looked at");
+    }
+    Ok(kept)
 }
 
 /// What the running gateway saw of a call.
@@ -124,8 +138,8 @@ fn of_gateway(id: &str, global: &Global) -> Result<Told, String> {
     {
         return Err("an id has letters, digits, `_`, `-` and `.` only".to_owned());
     }
-    let (config, _) =
-        Config::load(&LoadOptions::of_process(global.config.clone())).map_err(|_| {
+    let config =
+        Config::listeners(&LoadOptions::of_process(global.config.clone())).map_err(|_| {
             "the configuration is wrong, so the gateway's address is not known; see `weir check`"
                 .to_owned()
         })?;

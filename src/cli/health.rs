@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, process::ExitCode};
 
-use super::{Global, ask::ask, check, load};
+use super::{Global, ask::ask, check, load_listeners};
 use crate::config::Listen;
 
 /// Exit code 0: it answers. 1: it does not.
@@ -17,7 +17,7 @@ pub struct Args {
 pub fn run(args: &Args, global: &Global) -> ExitCode {
     let listen = match args.address {
         Some(address) => Listen::Tcp(address),
-        None => match load(global) {
+        None => match load_listeners(global) {
             Ok(config) => config.listen,
             Err(code) => return code,
         },

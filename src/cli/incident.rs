@@ -2,7 +2,11 @@
 
 use std::{path::PathBuf, process::ExitCode, time::SystemTime};
 
-use super::{Global, ask::ask, check, load};
+use super::{
+    Global,
+    ask::{ask, encoded},
+    check, load_listeners,
+};
 use crate::incident::Window;
 
 /// Writes a report of recent failures for a provider's support, out of a running gateway
@@ -35,7 +39,7 @@ pub fn run(args: &Args, global: &Global) -> ExitCode {
     if let Err(error) = Window::parse(Some(&args.since), args.until.as_deref(), SystemTime::now()) {
         return failed(&error.to_string());
     }
-    let config = match load(global) {
+    let config = match load_listeners(global) {
         Ok(config) => config,
         Err(code) => return code,
     };
@@ -88,36 +92,7 @@ fn path(args: &Args) -> String {
     path
 }
 
-/// For a query's value.
-fn encoded(value: &str) -> String {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-    value
-        .bytes()
-        .map(|byte| {
-            if plain(&byte) {
-                char::from(byte).to_string()
-            } else {
-                format!("%{byte:02X}")
-            }
-        })
-        .collect()
-}
-
 fn failed(what: &str) -> ExitCode {
     check::complain(&format!("weir: {what}"));
     ExitCode::FAILURE
-}
-
-#[cfg(test)]
-mod tests {
-    use super::encoded;
-
-    #[test]
-    fn a_value_cannot_add_to_the_query() {
-        assert_eq!(encoded("2026-07-01T12:00:00Z"), "2026-07-01T12%3A00%3A00Z");
-        assert_eq!(
-            encoded("a b&format=x\r\nx: y"),
-            "a%20b%26format%3Dx%0D%0Ax%3A%20y"
-        );
-    }
 }

@@ -17,7 +17,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, LoadOptions};
+use crate::config::{Config, Listeners, LoadOptions};
 
 /// A local gateway between your apps and LLM APIs: it rate-limits, caches, retries, falls back, and says why a call failed
 ///
@@ -95,4 +95,10 @@ fn load(global: &Global) -> Result<Config, ExitCode> {
         }
         Err(mistakes) => Err(check::fail(&mistakes, false)),
     }
+}
+
+/// Where the gateway of the configuration listens, without its keys; or the mistakes told and the exit code.
+fn load_listeners(global: &Global) -> Result<Listeners, ExitCode> {
+    Config::listeners(&LoadOptions::of_process(global.config.clone()))
+        .map_err(|mistakes| check::fail(&mistakes, false))
 }

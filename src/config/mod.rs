@@ -128,6 +128,18 @@ impl Config {
         }
     }
 
+    /// Where the gateway of this configuration listens; what else is in the file is not judged. For those who ask a
+    /// running gateway: its keys need not be in their environment.
+    ///
+    /// # Errors
+    /// [`Mistakes`], when the file cannot be read, or says nothing sound about this.
+    pub fn listeners(options: &LoadOptions) -> Result<Listeners, Mistakes> {
+        match options.chosen_file() {
+            Some(path) => resolve::listeners(Some(&path), &read(&path)?, &options.env),
+            None => resolve::listeners(None, "", &options.env),
+        }
+    }
+
     /// Checks a text as if it stood in `weir.toml`.
     ///
     /// # Errors

@@ -17,6 +17,15 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
+/// Where a gateway listens.
+#[derive(Clone, Debug)]
+pub struct Listeners {
+    /// For apps.
+    pub listen: Listen,
+    /// For operators; `None`: no admin listener.
+    pub admin: Option<Listen>,
+}
+
 /// The whole configuration.
 #[derive(Clone, Debug)]
 pub struct Config {

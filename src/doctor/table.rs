@@ -1,8 +1,8 @@
-//! The report for people: what is worst comes first, then every upstream with every check, at most 100 columns wide.
+//! The report for people: what is worst comes first, then every upstream with every check, at most 80 columns wide.
 
 use super::{Finding, Report, Severity};
 
-const WIDTH: usize = 100;
+const WIDTH: usize = 80;
 /// Blank, severity, blank, check, blank.
 const INDENT: usize = 2 + 8 + 13;
 

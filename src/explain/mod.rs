@@ -30,10 +30,12 @@ use crate::{
 };
 use paste::Paste;
 
-/// Of a paste no more is read.
+/// Of a paste no more is read: its end, since of a log the end matters.
 pub const MAX_PASTE: usize = 1 << 20;
 /// Errors of one paste that are told, when they are of different classes.
 const MOST: usize = 5;
+/// In the place of a rule: the paste has the class that a weir gave to the failure.
+const OWN_WORD: &str = "weir's own word";
 
 /// What is said about one failure. Its JSON is a contract: fields are added, never changed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -110,7 +112,7 @@ pub struct Told {
 
 /// Explains what was pasted. `provider`: the preset to judge by, else it is guessed.
 pub fn explain(pasted: &[u8], provider: Option<&str>) -> Told {
-    let text = String::from_utf8_lossy(&pasted[..pasted.len().min(MAX_PASTE)]);
+    let text = String::from_utf8_lossy(&pasted[pasted.len().saturating_sub(MAX_PASTE)..]);
     let text = paste::plain(&text);
     let mut told = Told {
         recognized: false,
@@ -137,6 +139,9 @@ pub fn explain(pasted: &[u8], provider: Option<&str>) -> Told {
         // A line of weir's own log has the status alone, and its call is known better elsewhere.
         told.explanations.clear();
     }
+    if let (false, Some(class)) = (told.has_words(), paste::own_class(&text)) {
+        told.explanations = vec![Explanation::of_own_class(class, &text)];
+    }
     told.recognized = !told.explanations.is_empty();
     if !told.recognized {
         told.needed = words::NEEDED.iter().map(|&need| need.to_owned()).collect();
@@ -156,11 +161,16 @@ fn judge(paste: &Paste, told: Option<&str>) -> Option<(Judged, Shown)> {
         Some(name) => (name, "told"),
         None => paste::provider(paste),
     };
-    let provider = triage::preset(name)?;
-    let verdict = triage::judge(&provider, &paste.evidence(paste.reading()));
-    if !paste.is_about(&verdict) {
-        return None;
-    }
+    // Nothing says whose it is: what OpenAI's rules have no word for may be another vendor's.
+    let elsewhere = (known_by == "assumed").then_some("openai-compatible");
+    let (provider, verdict) = [Some(name), elsewhere]
+        .into_iter()
+        .flatten()
+        .find_map(|name| {
+            let provider = triage::preset(name)?;
+            let verdict = triage::judge(&provider, &paste.evidence(paste.reading()));
+            paste.is_about(&verdict).then_some((provider, verdict))
+        })?;
     let shown = Shown::of_paste(paste, &verdict);
     let whose = Whose {
         name: provider.name.to_string(),
@@ -188,15 +198,29 @@ impl Told {
 
     /// Did the provider's own words, or its headers, speak?
     pub fn has_words(&self) -> bool {
-        self.explanations
-            .iter()
-            .any(|told| told.evidence.confidence != confidence(Confidence::Guess))
+        self.explanations.iter().any(|told| {
+            told.evidence.confidence != confidence(Confidence::Guess)
+                && told.evidence.rule != OWN_WORD
+        })
     }
 }
 
 // === impl Explanation ===
 
 impl Explanation {
+    /// The paste has a line of weir's log, or a header of its answer, and nothing of the provider's.
+    fn of_own_class(class: Class, text: &str) -> Self {
+        let verdict = triage::usual_of(class, OWN_WORD);
+        let mut shown = Shown::of_verdict(&verdict);
+        shown.status = paste::status_in(text);
+        let whose = Whose {
+            name: "openai-compatible".to_owned(),
+            title: "behind weir".to_owned(),
+            known_by: "words".into(),
+        };
+        Self::of(Judged { verdict, whose }, shown)
+    }
+
     fn of(judged: Judged, evidence: Shown) -> Self {
         let Judged { verdict, whose } = judged;
         Self {

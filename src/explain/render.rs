@@ -32,9 +32,12 @@ pub fn text(told: &Told, style: Style) -> String {
     }
     if told.more > 0 {
         page.out.push('\n');
-        let more = match told.more {
-            1 => "One more error of the same kinds is in it.".to_owned(),
-            more => format!("{more} more errors of the same kinds are in it."),
+        let of_call = told.explanations.iter().any(|one| one.call.is_some());
+        let more = match (told.more, of_call) {
+            (1, true) => "The call met one more failure of the same kinds.".to_owned(),
+            (more, true) => format!("The call met {more} more failures of the same kinds."),
+            (1, false) => "One more error of the same kinds is in it.".to_owned(),
+            (more, false) => format!("{more} more errors of the same kinds are in it."),
         };
         page.paragraph("", &more);
     }
@@ -130,10 +133,12 @@ impl Page {
         fields.extend(field("network", &network));
         fields.extend(field("code", &shown.code));
         fields.extend(field("type", &shown.kind));
-        fields.extend(field(
-            "message",
-            &shown.message.as_ref().map(|text| format!("\"{text}\"")),
-        ));
+        fields.extend(match (&shown.message, &told.call) {
+            // The gateway keeps no words of the provider: these are its own, and no quotation.
+            (Some(text), Some(_)) => field("what", &Some(text.clone())),
+            (Some(text), None) => field("message", &Some(format!("\"{text}\""))),
+            (None, _) => None,
+        });
         fields.extend(wait);
         fields.extend(field("reset", &shown.reset_at));
         fields.extend(field("endpoint", &shown.endpoint));

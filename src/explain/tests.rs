@@ -75,6 +75,37 @@ fn one_error_is_told_once() {
 }
 
 #[test]
+fn other_languages_and_weirs_own_words_are_understood() {
+    for (pasted, class) in [
+        (
+            "insufficient permissions for this operation. Missing scopes: model.request",
+            "permission",
+        ),
+        (
+            r#"{"error":{"code":"1113","message":"余额不足或无可用资源包,请充值。"}}"#,
+            "quota_exhausted",
+        ),
+        (
+            r#"{"id":"wr_6b018e1a668452212dacd4c3","status":429,"outcome":"upstream_error","class":"quota_exhausted"}"#,
+            "quota_exhausted",
+        ),
+        (
+            "HTTP/1.1 429\nX-Weir-Class: billing_hard_limit\n",
+            "billing_hard_limit",
+        ),
+        ("x-weir-class: server_error", "server_error"),
+    ] {
+        let told = told(pasted);
+        assert_eq!(told.explanations.len(), 1, "{pasted}");
+        assert_eq!(told.explanations[0].class, class, "{pasted}");
+    }
+    // A status in any language is still only a status.
+    let german = told("Fehler 429: Kontingent überschritten");
+    assert_eq!(german.explanations[0].evidence.confidence, "guess");
+    assert!(!told("the class: server_error of my course").recognized);
+}
+
+#[test]
 fn what_is_no_failure_of_an_api_is_not_guessed_at() {
     for pasted in [
         "",

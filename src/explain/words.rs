@@ -111,7 +111,7 @@ pub(super) fn is(verdict: &Verdict, status: Option<u16>) -> String {
             "No answer, or none of its content, came before somebody's patience ended: the client's, a proxy's or the provider's."
         }
         Class::Connection => {
-            "There was no answer: the connection was refused, broke, or could not be made at all."
+            "There was no answer, or not the whole of it: the connection was refused, broke, or could not be made at all."
         }
         Class::EdgeHtmlError => {
             "What answered is not the API but something in front of it (Cloudflare, a load balancer, a company proxy)."

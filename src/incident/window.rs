@@ -54,13 +54,18 @@ impl Window {
     ) -> Result<Self, BadWindow> {
         let point = |name, value: &str| {
             let ago = humantime::parse_duration(value).ok();
-            ago.and_then(|ago| now.checked_sub(ago))
-                .or_else(|| humantime::parse_rfc3339_weak(value).ok())
-                .ok_or_else(|| BadWindow::Unreadable {
-                    name,
-                    value: crate::redact::redact(&value.chars().take(40).collect::<String>())
-                        .into_owned(),
+            // As far back as one likes; but times before 1970 cannot be written.
+            ago.map(|ago| {
+                now.checked_sub(ago).map_or(SystemTime::UNIX_EPOCH, |then| {
+                    then.max(SystemTime::UNIX_EPOCH)
                 })
+            })
+            .or_else(|| humantime::parse_rfc3339_weak(value).ok())
+            .ok_or_else(|| BadWindow::Unreadable {
+                name,
+                value: crate::redact::redact(&value.chars().take(40).collect::<String>())
+                    .into_owned(),
+            })
         };
         let to = until.map_or(Ok(now), |until| point("until", until))?;
         let from = match since {
@@ -128,6 +133,19 @@ pub(super) fn utc(at: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_before_all_times_is_the_beginning() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        for since in ["99999999999d", "80years", "1960-01-01T00:00:00Z"] {
+            let Ok(window) = Window::parse(Some(since), None, now) else {
+                continue;
+            };
+            let (_, _, covered) = window.covered(now, None, now);
+            assert_eq!(covered.asked_from, "1970-01-01T00:00:00Z", "{since}");
+        }
+        assert!(Window::parse(Some("1h"), Some("99999999999d"), now).is_err());
+    }
 
     #[test]
     fn a_window_is_told_by_durations_or_points() {

@@ -33,6 +33,8 @@ const MOST: usize = 64;
 pub(super) struct Seen {
     pub(super) place: Place,
     pub(super) model: Arc<str>,
+    /// The latest answer to its upstream's key was a refusal of that key.
+    pub(super) refused: bool,
     pub(super) view: View,
 }
 

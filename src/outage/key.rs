@@ -32,6 +32,7 @@ const PARAMS: Params = Params {
 pub(super) struct Key {
     test: Test,
     class: Option<Class>,
+    refused: bool,
     last: Instant,
 }
 
@@ -53,6 +54,7 @@ impl Key {
         Self {
             test: Test::new(PARAMS, now),
             class: None,
+            refused: false,
             last: now,
         }
     }
@@ -61,6 +63,7 @@ impl Key {
     pub(super) fn refused(&mut self, class: Class, repeats: bool, now: Instant) -> bool {
         let forgot = self.at(now);
         self.class = Some(class);
+        self.refused = true;
         let weight = if repeats { REPEAT } else { 1.0 };
         forgot | self.test.see(true, weight, now).is_some()
     }
@@ -68,6 +71,7 @@ impl Key {
     /// Answered. Returns as above.
     pub(super) fn answered(&mut self, now: Instant) -> bool {
         let forgot = self.at(now);
+        self.refused = false;
         forgot | (self.test.see(false, 1.0, now) == Some(Turn::Cleared))
     }
 
@@ -77,6 +81,7 @@ impl Key {
         let alarmed = stale && self.test.alarm().is_some();
         if stale {
             self.test.forget();
+            self.refused = false;
         }
         alarmed
     }
@@ -84,6 +89,11 @@ impl Key {
     /// Whether answers are of interest: something was refused.
     pub(super) fn suspect(&self) -> bool {
         self.test.level() > 0.0
+    }
+
+    /// Whether the latest answer was a refusal.
+    pub(super) fn refused_last(&self) -> bool {
+        self.refused
     }
 
     pub(super) fn view(&self) -> Option<KeyView> {

@@ -184,7 +184,10 @@ impl Outages {
 
     /// How the targets do that were asked lately, those in trouble first.
     pub fn health(&self) -> Vec<TargetHealth> {
-        let now = Instant::now();
+        self.health_at(Instant::now())
+    }
+
+    fn health_at(&self, now: Instant) -> Vec<TargetHealth> {
         self.look(now);
         let seen = self.seen(now);
         let ongoing = lock(&self.ongoing);
@@ -194,7 +197,8 @@ impl Outages {
             .map(|seen| TargetHealth::of(seen, &ongoing, now))
             .collect();
         drop(ongoing);
-        health.sort_by_key(|h| (h.verdict == Verdict::Fine, h.last_attempt_seconds));
+        let well = |verdict| matches!(verdict, Verdict::Fine | Verdict::Unknown);
+        health.sort_by_key(|h| (well(h.verdict), h.last_attempt_seconds));
         health.truncate(TOLD);
         health
     }
@@ -279,8 +283,10 @@ impl Outages {
     fn seen(&self, now: Instant) -> Vec<Seen> {
         self.used()
             .map(|slot| {
+                let refused = lock(&slot.key.key).refused_last();
                 let state = lock(&slot.state);
                 Seen {
+                    refused,
                     place: Place::of(&state.upstream),
                     model: Arc::clone(&state.model),
                     view: state.health.view(now),

@@ -31,9 +31,11 @@ pub enum Verdict {
     TheirApi,
     /// Something fails, and the traffic does not tell whose fault it is.
     Unclear,
+    /// Of a target: nothing was asked of late that could tell.
+    Unknown,
 }
 
-/// What an outage is; [`Verdict::Fine`] is none.
+/// What an outage is; [`Verdict::Fine`] and [`Verdict::Unknown`] are none.
 pub(super) use Verdict as Kind;
 
 /// How sure.
@@ -133,6 +135,7 @@ impl Verdict {
             Self::TheirModel => "their_model",
             Self::TheirApi => "their_api",
             Self::Unclear => "unclear",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -188,7 +191,7 @@ impl TargetHealth {
         let verdict = findings
             .iter()
             .find(|finding| finding.covers(seen))
-            .map_or(Verdict::Fine, |finding| finding.kind);
+            .map_or_else(|| without_finding(seen), |finding| finding.kind);
         let view = &seen.view;
         Self {
             upstream: Arc::clone(&seen.place.upstream),
@@ -224,6 +227,17 @@ impl Finding {
     /// The same outage as that one.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.kind == other.kind && self.about == other.about && self.model == other.model
+    }
+}
+
+/// A target that no outage is known of: too little has failed for an alarm, or too little was asked.
+fn without_finding(seen: &Seen) -> Verdict {
+    let recent = seen.view.recent;
+    match recent.all() {
+        _ if seen.refused => Verdict::Unclear,
+        0 => Verdict::Unknown,
+        all if recent.bad * 2 > all => Verdict::Unclear,
+        _ => Verdict::Fine,
     }
 }
 

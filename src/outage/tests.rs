@@ -245,6 +245,43 @@ fn a_refused_key_is_known_by_the_second_refusal() {
 }
 
 #[test]
+fn a_target_is_called_fine_only_when_it_was_seen_to_be() {
+    let (a, b) = (
+        target(0, "openai", "gpt-4o", OPENAI),
+        target(1, "backup", "gpt-4o", CLAUDE),
+    );
+    let verdicts = |day: &Afternoon| -> Vec<Verdict> {
+        let mut health = day.outages.health_at(day.now);
+        health.sort_by(|a, b| b.upstream.cmp(&a.upstream));
+        health.iter().map(|health| health.verdict).collect()
+    };
+    let mut day = Afternoon::new();
+    day.seconds(2, &[(&a, FINE), (&b, FINE)]);
+    assert_eq!(verdicts(&day), [Verdict::Fine, Verdict::Fine]);
+    day.seconds(1, &[(&a, Some(Class::QuotaExhausted)), (&b, FINE)]);
+    assert_eq!(day.kinds(), [], "no alarm yet");
+    assert_eq!(
+        verdicts(&day),
+        [Verdict::Unclear, Verdict::Fine],
+        "its key was refused last"
+    );
+    day.seconds(1, &[(&a, FINE), (&b, FINE)]);
+    assert_eq!(verdicts(&day), [Verdict::Fine, Verdict::Fine]);
+
+    day.now += Duration::from_secs(300);
+    day.seconds(1, &[(&b, FINE)]);
+    assert_eq!(
+        verdicts(&day),
+        [Verdict::Unknown, Verdict::Fine],
+        "long ago"
+    );
+    let burst = [(&a, DOWN); 5];
+    day.seconds(1, &burst);
+    assert_eq!(day.kinds(), [], "one second is no outage");
+    assert_eq!(verdicts(&day), [Verdict::Unclear, Verdict::Fine]);
+}
+
+#[test]
 fn late_first_tokens_are_slow_and_no_failure() {
     let a = target(0, "openai", "gpt-4o", OPENAI);
     let mut day = Afternoon::new();

@@ -96,6 +96,29 @@ pub fn judge_at(provider: &Provider, evidence: &Evidence<'_>, now: SystemTime) -
     }
 }
 
+/// What is usual for a class, where a verdict was passed elsewhere and only its class is known. `rule` says by whom.
+pub fn usual_of(class: Class, rule: &str) -> Verdict {
+    let (scope, waiting_helps, retry_same, fallback_helps) = usual(class);
+    Verdict {
+        class,
+        scope,
+        wait: None,
+        reset_at: None,
+        retry_same,
+        waiting_helps,
+        fallback_helps,
+        advice: advice::of(class, scope, None),
+        rule: Arc::from(rule),
+        confidence: Confidence::Likely,
+        organization: None,
+        project: None,
+        request_id: None,
+        provider_message: None,
+        code: None,
+        kind: None,
+    }
+}
+
 /// What the rule says, completed by what is usual for its class.
 struct Ruling {
     class: Class,

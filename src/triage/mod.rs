@@ -32,7 +32,7 @@ mod tests;
 
 pub use class::{Class, Helps, Scope, UnknownWord};
 pub use error::PresetError;
-pub use judge::{judge, judge_at};
+pub use judge::{judge, judge_at, usual_of};
 pub use page::{looks_like_html, unanswered};
 pub use policy::{CircuitEffect, NextTarget, Policy, SameTarget};
 pub use preset::{preset, presets};

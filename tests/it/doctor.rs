@@ -118,7 +118,7 @@ async fn a_healthy_upstream_is_told_to_be_so() {
         for words in ["From $MY_KEY: OpenAI project key, fingerprint ", "organization org-mine, project proj_mine, as configured", "clock agrees", "gpt-4o"] {
             assert!(said.text.split_whitespace().collect::<Vec<_>>().join(" ").contains(words), "no {words} in {}", said.text);
         }
-        assert!(said.text.lines().all(|line| line.chars().count() <= 100), "{}", said.text);
+        assert!(said.text.lines().all(|line| line.chars().count() <= 80), "{}", said.text);
         // Free: nothing but lists was asked for.
         assert!(sim.control().log().iter().all(|call| call.method == "GET"));
     })

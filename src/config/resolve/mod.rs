@@ -10,7 +10,7 @@ mod upstream;
 use std::{num::NonZeroU32, path::Path, sync::Arc};
 
 use super::{
-    Config, Loaded, Mistakes, Warning,
+    Config, Listeners, Loaded, Mistakes, Warning,
     effective::Effective,
     env::Env,
     mistake::Draft,
@@ -52,13 +52,38 @@ pub(crate) fn resolve(
             effective: Effective::new(walk.effective.take(), &source),
         });
     }
-    let mistakes = sorted(with_syntax(mistakes, syntax, &source));
-    Err(Mistakes::new(
-        mistakes
+    Err(all_of(mistakes, syntax, &source))
+}
+
+/// Only where to listen; mistakes elsewhere, such as a key that is not set, do not matter.
+pub(crate) fn listeners(path: Option<&Path>, text: &str, env: &Env) -> Result<Listeners, Mistakes> {
+    let (mut root, syntax) = tree::parse(text);
+    let name = path
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
+    let source = Source::new(&name, text, &root, !syntax.is_empty());
+    let walk = Walk::new(env, NonZeroU32::MIN);
+
+    overrides::apply(&mut root, env, &mut Vec::new());
+    root.entries
+        .retain(|entry| ["listen", "admin"].contains(&entry.name.as_str()));
+    let top = Reader::root(&walk, &ROOT, &root);
+    let listen = top.listen("listen");
+    let admin = top.table("admin", section("admin")).listen("listen");
+    let mistakes = walk.mistakes.take();
+    match listen {
+        Some(listen) if mistakes.is_empty() && syntax.is_empty() => Ok(Listeners { listen, admin }),
+        _ => Err(all_of(mistakes, syntax, &source)),
+    }
+}
+
+fn all_of(mistakes: Vec<Draft>, syntax: Vec<SyntaxError>, source: &Source<'_>) -> Mistakes {
+    Mistakes::new(
+        sorted(with_syntax(mistakes, syntax, source))
             .into_iter()
-            .map(|draft| draft.locate(&source))
+            .map(|draft| draft.locate(source))
             .collect(),
-    ))
+    )
 }
 
 /// `[[upstream]] name = "openai"`: what a file without upstreams, and no file at all, mean.

@@ -10,7 +10,10 @@ mod object;
 mod provider;
 mod words;
 
+use std::sync::LazyLock;
+
 use http::HeaderMap;
+use regex::Regex;
 
 use crate::triage::{Class, Confidence, Evidence, NetworkKind, Transport, Verdict};
 
@@ -83,6 +86,26 @@ pub(super) fn own_id(text: &str) -> Option<String> {
         .take_while(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b))
         .count();
     (digits == 24).then(|| text[at..at + 27].to_owned())
+}
+
+/// The class that a weir gave to the failure: in a line of its log, or in its answer's headers.
+pub(super) fn own_class(text: &str) -> Option<Class> {
+    static CLASS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(r#"(?i)(?:x-weir-class"?|\bclass"?)['"]?\s*[:=,]\s*['"]?([a-z]+(?:_[a-z]+)*)\b"#)
+            .ok()
+    });
+    if own_id(text).is_none() && !text.to_ascii_lowercase().contains("x-weir-") {
+        return None;
+    }
+    let found = CLASS.as_ref()?.captures_iter(text);
+    found
+        .filter_map(|found| found[1].to_ascii_lowercase().parse().ok())
+        .find(|class| *class != Class::Unknown)
+}
+
+/// A status, wherever it is written.
+pub(super) fn status_in(text: &str) -> Option<u16> {
+    words::status(text)
 }
 
 /// The errors of a paste, in its order.

@@ -16,6 +16,7 @@ static STATUS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r#"HTTP/[0-9.]+"\s+([1-5][0-9]{2})\b"#,
         r"(?:Error|Exception|Errors|Failure)\b[:\]]?\s+\(?([45][0-9]{2})\b",
         r"(?i)\b(?:error|errno|code|failed with|returned|got|received|server)\s*(?:a |an |:|=|\()?\s*([45][0-9]{2})\b",
+        r"(?i)(?:\bfehler(?:code)?|\berreur|\berrore|\bfout(?:code)?|\bc[oó]digo(?: de)?(?: error| erro)?|错误(?:代码|码)?|錯誤(?:代碼|碼)?|エラー(?:コード)?|오류(?: 코드)?|ошибка)\s*(?:n[°º]\s*)?[:：=-]?\s*([45][0-9]{2})\b",
         r"<Response \[([45][0-9]{2})\]>",
         r"\(([45][0-9]{2})\b[^)]{0,40}\)",
         r"\b([45][0-9]{2})(?:\s+-)?\s+(?:[A-Z][A-Z_]{5,}\b|\{|Too Many|Client Error|Server Error|Unauthorized|Forbidden|Bad (?:Request|Gateway)|Not Found|Internal Server|Service (?:Temporarily )?Unavailable|Gateway|Payment|Conflict|Unprocessable|Request (?:Timeout|Entity)|Payload|Content Too)",
@@ -201,6 +202,9 @@ mod tests {
             ("<Response [503]>", 503),
             ("Status: 429 (Too Many Requests)", 429),
             ("statusCode: 529,", 529),
+            ("Fehler 429: Kontingent", 429),
+            ("错误代码：429 - 您已", 429),
+            ("Código de error: 503", 503),
             ("openai.error.RateLimitError: You exceeded", 429),
             (
                 "Error retrieving 'completions': 429 Too Many Requests at",
