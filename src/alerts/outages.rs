@@ -15,7 +15,7 @@ impl Event {
         let upstreams = outage.upstreams.join(", ");
         let words = match outage.what {
             // Nobody could act on it.
-            Verdict::Fine | Verdict::Unclear => return None,
+            Verdict::Fine | Verdict::Unclear | Verdict::Unknown => return None,
             Verdict::Slow => "first tokens are late",
             Verdict::OurNetwork => "our network",
             Verdict::OurKey => "our key",
