@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::serve::Admin;
 use crate::{
     incident::{Facts, Report, Window},
-    redact::redact,
+    redact,
 };
 
 /// Longer words are not repeated in an answer.
@@ -139,14 +139,9 @@ fn format(asked: Option<&str>, headers: &HeaderMap) -> Result<Format, String> {
 }
 
 fn shown(word: &str) -> String {
-    redact(
-        &word
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(LONGEST)
-            .collect::<String>(),
-    )
-    .into_owned()
+    let shown = redact::name(word);
+    let plain = shown.chars().filter(|c| !c.is_control());
+    plain.take(LONGEST).collect()
 }
 
 fn bad(what: &str) -> Response {
