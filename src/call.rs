@@ -28,6 +28,7 @@ use crate::{
         Endpoint,
         openai::{Envelope, Usage},
     },
+    redact,
 };
 
 /// A request as it came in: decoded, bounded, with an id; nothing is known about it yet.
@@ -230,7 +231,7 @@ impl Target {
                 // No model has such a name, and clients refuse heads that are too large.
                 .filter(|_| !text.is_empty() && text.len() <= 256)
         };
-        let named = [value(&upstream.name), value(&model)];
+        let named = [value(&upstream.name), value(&redact::name(&model))];
         Self {
             id,
             upstream,

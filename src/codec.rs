@@ -20,6 +20,8 @@ use tokio_util::io::{ReaderStream, StreamReader};
 
 /// Most codings that may be stacked on one body. Real senders use one, at times two.
 const MAX_CODINGS: usize = 4;
+/// Longer names of codings are not quoted.
+const LONGEST_CODING: usize = 16;
 
 /// Why a body could not be decoded.
 #[derive(Debug, thiserror::Error)]
@@ -148,7 +150,13 @@ fn codings(encoding: &str) -> Result<Vec<Coding>, DecodeError> {
             "deflate" => Coding::Deflate,
             "br" => Coding::Brotli,
             "zstd" => Coding::Zstd,
-            _ => return Err(DecodeError::Unknown(word)),
+            _ => {
+                // No coding has such a name, but a key has.
+                let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+                let is_name = word.len() <= LONGEST_CODING && word.bytes().all(plain);
+                let shown = if is_name { word } else { "***".to_owned() };
+                return Err(DecodeError::Unknown(shown));
+            }
         });
         if codings.len() > MAX_CODINGS {
             return Err(DecodeError::Stacked);

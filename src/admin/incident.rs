@@ -14,7 +14,7 @@ use super::serve::Admin;
 use crate::{
     app,
     incident::{Facts, Report, Window},
-    redact::redact,
+    redact,
 };
 
 /// Longer words are not repeated in an answer.
@@ -147,14 +147,9 @@ pub(super) fn has_upstream(parts: &app::Parts, name: &str) -> Result<(), String>
 }
 
 fn shown(word: &str) -> String {
-    redact(
-        &word
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(LONGEST)
-            .collect::<String>(),
-    )
-    .into_owned()
+    let shown = redact::name(word);
+    let plain = shown.chars().filter(|c| !c.is_control());
+    plain.take(LONGEST).collect()
 }
 
 fn bad(what: &str) -> Response {

@@ -93,22 +93,26 @@ impl Draft {
         self
     }
 
-    /// Looks its place up.
+    /// Looks its place up. Names of the file are quoted in many places, and any of them may be a key: all texts are masked here.
     pub(crate) fn locate(self, source: &Source<'_>) -> Mistake {
         let (snippet, variable) = match &self.place {
             Place::File { start, end } => (Some(source.snippet(*start, *end)), None),
-            Place::Variable(name) => (None, Some(name.to_string())),
+            // A key may stand where the name of an upstream was meant.
+            Place::Variable(name) => {
+                let parts: Vec<_> = name.split("__").map(scrub).collect();
+                (None, Some(parts.join("__")))
+            }
             Place::Nowhere => (None, None),
         };
         Mistake {
             file: source.name.to_owned(),
             variable,
-            path: self.path,
-            message: self.message,
+            path: scrub(&self.path),
+            message: scrub(&self.message),
             found: self.found,
-            accepted: self.accepted,
-            suggestion: self.suggestion,
-            help: self.help,
+            accepted: self.accepted.as_deref().map(scrub),
+            suggestion: self.suggestion.as_deref().map(scrub),
+            help: self.help.as_deref().map(scrub),
             snippet,
         }
     }

@@ -8,11 +8,14 @@ use std::sync::OnceLock;
 use regex::Regex;
 
 use super::{Report, report::UpstreamReport};
+use crate::redact::redact;
 
 /// What stands for a secret.
 const MASK: &str = "***";
 /// Shorter secrets are not searched for: the mask would hit ordinary words.
 const SHORTEST: usize = 6;
+/// A stretch of a secret as long as this is as bad as the whole.
+const STRETCH: usize = 12;
 
 /// What must not be shown.
 #[derive(Clone, Default)]
@@ -26,6 +29,28 @@ fn key_like() -> &'static Regex {
         )
         .expect("the pattern is sound")
     })
+}
+
+/// Without any longer stretch of `secret`: words that quote it may have been cut in its middle.
+fn without_parts(text: &str, secret: &str) -> String {
+    // What tells its kind may stay: our own words name it.
+    let begin: String = secret.chars().take(16).collect();
+    let from = begin.rfind(['-', '_']).map_or(0, |at| at + 1);
+    let mut text = text.to_owned();
+    for start in from..secret.len().saturating_sub(STRETCH - 1) {
+        let Some(part) = secret.get(start..start + STRETCH) else {
+            continue;
+        };
+        while let Some(at) = text.find(part) {
+            let same = text[at..]
+                .chars()
+                .zip(secret[start..].chars())
+                .take_while(|(a, b)| a == b);
+            let length: usize = same.map(|(c, _)| c.len_utf8()).sum();
+            text.replace_range(at..at + length, MASK);
+        }
+    }
+    text
 }
 
 // === impl Scrubber ===
@@ -51,7 +76,10 @@ impl Scrubber {
                 text = text.replace(secret.as_str(), MASK);
             }
         }
-        key_like().replace_all(&text, MASK).into_owned()
+        for secret in &self.0 {
+            text = without_parts(&text, secret);
+        }
+        redact(&key_like().replace_all(&text, MASK)).into_owned()
     }
 
     pub(super) fn report(&self, report: &mut Report) {
@@ -111,6 +139,17 @@ mod tests {
         let mut scrubber = Scrubber::default();
         scrubber.add("plain-word-secret\n");
         assert_eq!(scrubber.clean("<plain-word-secret>"), "<***>");
+    }
+
+    #[test]
+    fn a_secret_that_was_cut_goes_too() {
+        let mut scrubber = Scrubber::default();
+        scrubber.add("q7Zt0aXk39bPw2LmE8dVh5Rs");
+        assert_eq!(
+            scrubber.clean("organization q7Zt0aXk39bPw2Lm…"),
+            "organization ***…"
+        );
+        assert_eq!(scrubber.clean("ends in 9bPw2LmE8dVh5Rs"), "ends in ***");
     }
 
     #[test]

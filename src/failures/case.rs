@@ -8,7 +8,7 @@ use crate::{
     call::{Attempt, Call, Fingerprint},
     config::UpstreamKey,
     error::{Error, Failure},
-    redact::redact,
+    redact::{name, redact},
     triage::Verdict,
 };
 
@@ -104,8 +104,12 @@ impl Case {
             id: call.id.to_string(),
             at: SystemTime::now(),
             app: text(&call.app.name),
-            path: text(call.path.path()),
-            model: call.envelope.model.as_deref().map(text),
+            path: name(call.path.path()).into_owned(),
+            model: call
+                .envelope
+                .model
+                .as_deref()
+                .map(|model| name(model).into_owned()),
             stream: call.envelope.stream,
             sdk_retry: call.sdk.retry_count,
             failures: Vec::new(),

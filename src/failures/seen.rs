@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::case::text;
+use crate::redact::Known;
 
 /// Names, or beginnings of names (with `*`), of headers that tell who answered, and which limits hold. All others, and
 /// every cookie, stay where they are.
@@ -55,6 +56,12 @@ impl Seen {
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
         }
+    }
+
+    /// Takes out what holds a key that was sent.
+    pub fn hide(&mut self, known: &Known<'_>) {
+        let clean = |value: &HeaderValue| !known.is_in(&String::from_utf8_lossy(value.as_bytes()));
+        self.headers.retain(|(_, value)| clean(value));
     }
 
     /// As texts, without anything that looks like a key.

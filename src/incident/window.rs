@@ -63,8 +63,7 @@ impl Window {
             .or_else(|| humantime::parse_rfc3339_weak(value).ok())
             .ok_or_else(|| BadWindow::Unreadable {
                 name,
-                value: crate::redact::redact(&value.chars().take(40).collect::<String>())
-                    .into_owned(),
+                value: crate::redact::name(value).chars().take(40).collect(),
             })
         };
         let to = until.map_or(Ok(now), |until| point("until", until))?;

@@ -15,6 +15,7 @@ mod advice;
 mod class;
 mod error;
 mod facts;
+mod hide;
 mod judge;
 mod page;
 mod plain;

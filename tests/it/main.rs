@@ -26,6 +26,7 @@ mod outage;
 mod outages;
 mod patience;
 mod process;
+mod redaction;
 mod reload;
 mod sharing;
 mod support;

@@ -148,7 +148,8 @@ pub(super) fn log(reader: &Reader<'_>) -> Log {
                 let near = crate::config::near::nearest(path, words);
                 if !path.contains(['/', '.']) {
                     let message = format!(
-                        "`access` is no place for a log: a file in this directory is written \"./{path}\""
+                        "`access` is no place for a log: a file in this directory is written \"./{}\"",
+                        crate::config::source::scrub(path)
                     );
                     reader.refuse("access", &access, &message, |draft| draft.suggestion(near));
                 }

@@ -14,6 +14,7 @@ use super::Refused;
 use crate::{
     call::{Credential, Fingerprint},
     config::{App, AppId, Priority},
+    redact,
 };
 
 /// How keys that `weir keys create` makes begin.
@@ -112,7 +113,8 @@ impl Apps {
         if let Some(app) = named.get(name) {
             return Arc::clone(app);
         }
-        let name = if named.len() < MAX_NAMES {
+        // Somebody's key in the place of a name must not become a label.
+        let name = if named.len() < MAX_NAMES && redact::name(name) == name {
             name
         } else {
             "other"

@@ -5,7 +5,10 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::Refused;
-use crate::call::{CacheDirectives, Directives, Sdk};
+use crate::{
+    call::{CacheDirectives, Directives, Sdk},
+    redact,
+};
 
 const TAG: &str = "x-weir-tag-";
 /// Tags of a call and bytes of each: they go into logs.
@@ -50,10 +53,9 @@ pub(super) fn take(
             "x-weir-timeout" => timeout = Some(duration(text)?),
             "x-weir-cache" => cache_word(text, &mut directives.cache)?,
             tag if tag.starts_with(TAG) && directives.tags.len() < MAX_TAGS => {
-                directives.tags.push((
-                    tag[TAG.len()..].to_owned(),
-                    text.chars().take(MAX_TAG_BYTES).collect(),
-                ));
+                let value = redact::name(text).chars().take(MAX_TAG_BYTES).collect();
+                let tag = redact::header_name(&tag[TAG.len()..]).into_owned();
+                directives.tags.push((tag, value));
             }
             // A header of a later version, or of ours come back: not for the provider either.
             _ => {}
@@ -78,7 +80,7 @@ fn one_of<T: Copy>(
             };
             Refused::BadDirective {
                 header,
-                found: found.to_owned(),
+                found: redact::name(found).into_owned(),
                 expected,
             }
         })
@@ -92,7 +94,7 @@ fn cache_word(text: &str, cache: &mut CacheDirectives) -> Result<(), Refused> {
         _ => {
             return Err(Refused::BadDirective {
                 header: "x-weir-cache",
-                found: text.to_owned(),
+                found: redact::name(text).into_owned(),
                 expected: "`on`, `off` or `refresh` is meant",
             });
         }
@@ -115,7 +117,7 @@ fn duration(text: &str) -> Result<Duration, Refused> {
         .map(|d| d.min(LONGEST_TIMEOUT))
         .ok_or_else(|| Refused::BadDirective {
             header: "x-weir-timeout",
-            found: text.to_owned(),
+            found: redact::name(text).into_owned(),
             expected: "a duration such as `30s` or `1500ms` is meant",
         })
 }

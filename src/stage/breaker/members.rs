@@ -18,6 +18,7 @@ use http::HeaderValue;
 use crate::{
     call::{Call, Fingerprint, Target},
     config::{Upstream, UpstreamKey},
+    redact,
 };
 
 /// Keys remembered in each of two generations; the older one is dropped when the younger is full.
@@ -131,8 +132,15 @@ impl Members {
         } else {
             Caller::default()
         };
+        let is_key = |name: &str| match &upstream.key {
+            UpstreamKey::Held(secret) => name.contains(secret.expose()),
+            UpstreamKey::Passthrough => Fingerprint::of(name.as_bytes()) == caller.key,
+            UpstreamKey::None => false,
+        };
         let name = |name: Option<&str>| {
             name.filter(|n| !n.is_empty() && n.len() <= LONGEST_NAME)
+                // A key in its place is nobody's name, and would be shown.
+                .filter(|n| redact::id(n).is_some() && !is_key(n))
                 .map(Arc::<str>::from)
         };
         // The upstream's address in memory stands for its key and base URL: shorter to hash. A reload clears the filter.

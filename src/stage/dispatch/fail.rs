@@ -10,6 +10,7 @@ use crate::{
     config::UpstreamKey,
     error::{Answer, Error, Failure, status_of},
     failures::Seen,
+    redact::Known,
     triage::{Evidence, NetworkKind, Transport, Verdict, judge},
     upstream::SendError,
 };
@@ -242,13 +243,17 @@ fn seen(head: &Head) -> Seen {
     Seen::of(head.status, &head.headers)
 }
 
+/// Where an answer enters the records, it loses what could be a key or a prompt; the answer itself stays as it is.
 fn made(
     attempt: &Attempt,
-    verdict: Verdict,
+    mut verdict: Verdict,
     answer: Option<Answer>,
-    seen: Seen,
+    mut seen: Seen,
     what: String,
 ) -> Failure {
+    let known = Known::of(attempt);
+    seen.hide(&known);
+    verdict.hide(&known);
     let begun = matches!(&attempt.call.payload, Payload::Upload(upload) if upload.begun());
     Failure {
         verdict,

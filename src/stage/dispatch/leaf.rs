@@ -20,6 +20,7 @@ use crate::{
     call::{Attempt, End, Facts, Learnt, Payload, Reply, ReplyBody},
     config::Config,
     error::Error,
+    redact::{self, Known},
     stage::{Answering, ingress},
     upstream::{Pool, ResponseBody},
     witness::Witness,
@@ -208,6 +209,11 @@ pub(super) fn reply(attempt: &Attempt, head: Head, body: ReplyBody) -> Reply {
     let provider_request_id = names
         .iter()
         .find_map(|name| head.headers.get(name))
+        // It goes into logs.
+        .filter(|id| {
+            id.to_str()
+                .is_ok_and(|id| redact::id(id).is_some() && !Known::quick(attempt, id))
+        })
         .cloned();
     let learnt = Learnt {
         target: Some(Arc::clone(&attempt.target)),

@@ -21,6 +21,7 @@ use super::{Refused, body, path, tunnel};
 use crate::{
     call::{Inbound, Reply, ReplyBody, RequestId, Upgrade, Watch},
     error::Error,
+    redact,
     stage::record::Recorder,
 };
 
@@ -176,8 +177,14 @@ impl IngressLayer {
     ) -> Result<Inbound, Refused> {
         let arrived = Instant::now();
         let path = request.uri().path_and_query().and_then(path::canonical);
-        let path = path
-            .ok_or_else(|| Refused::NotFound(request.uri().path().chars().take(200).collect()))?;
+        let path = path.ok_or_else(|| {
+            Refused::NotFound(
+                redact::name(request.uri().path())
+                    .chars()
+                    .take(200)
+                    .collect(),
+            )
+        })?;
         let upgrade = wants_upgrade(request.headers())
             .then(|| Upgrade::new(hyper::upgrade::on(&mut request)));
         let (mut parts, body) = request.into_parts();

@@ -1,6 +1,7 @@
 //! The table: which route takes a model, and which targets that makes.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -10,6 +11,7 @@ use super::NoTarget;
 use crate::{
     call::{Target, TargetId},
     config::{CachePolicy, Config, Route, RouteTarget, UpstreamId},
+    redact,
     telemetry::Metrics,
     triage::Dialect,
 };
@@ -80,10 +82,11 @@ impl Targets {
                 })
                 .clone();
         }
-        let label = if model.is_empty() {
-            Arc::from("none")
-        } else {
-            Arc::clone(model)
+        // The label goes into metrics, circuits and reports.
+        let label = match redact::name(model) {
+            Cow::Borrowed("") => Arc::from("none"),
+            Cow::Borrowed(_) => Arc::clone(model),
+            Cow::Owned(clean) => Arc::from(clean),
         };
         all.entry(key).or_insert(Known { id: next, label }).clone()
     }
@@ -192,7 +195,7 @@ impl Router {
     }
 
     fn no_route(&self, model: &str) -> NoTarget {
-        let shown: String = model.chars().take(100).collect();
+        let shown: String = redact::name(model).chars().take(100).collect();
         let near = self
             .routes
             .iter()

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::json;
+use crate::{json, redact};
 
 /// What is said of a call. Neither prompts nor keys.
 #[derive(Debug)]
@@ -51,12 +51,19 @@ impl Line<'_> {
         word("id", Some(self.id), out);
         word("app", Some(self.app), out);
         word("route", self.route, out);
-        word("method", Some(self.method), out);
+        word("method", Some(&redact::name(self.method)), out);
         word("endpoint", Some(self.endpoint), out);
-        word("path", Some(self.path), out);
-        word("model", self.model, out);
+        word("path", Some(&redact::name(self.path)), out);
+        let model = self.model.map(redact::name);
+        word("model", model.as_deref(), out);
         word("upstream", self.upstream, out);
-        word("upstream_model", self.upstream_model, out);
+        // Most go on under the name that was asked for.
+        if self.upstream_model == self.model {
+            word("upstream_model", model.as_deref(), out);
+        } else {
+            let model = self.upstream_model.map(redact::name);
+            word("upstream_model", model.as_deref(), out);
+        }
         number("status", self.status.into(), out);
         word("outcome", Some(self.outcome), out);
         word("class", self.class, out);
