@@ -3,8 +3,8 @@
 //! A listener of its own, on the main thread, so that a scrape costs the workers nothing. It shows counts, states and
 //! names; no key, no prompt.
 
-mod incident;
 mod explain;
+mod incident;
 mod serve;
 mod status;
 

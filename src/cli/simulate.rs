@@ -8,7 +8,9 @@ use std::{
 
 use serde_json::json;
 
-use crate::sim::{DEFAULT_ORGANIZATION, Key, Limits, Scenario, Settings, Simulator, Spending, rows};
+use crate::sim::{
+    DEFAULT_ORGANIZATION, Key, Limits, Scenario, Settings, Simulator, Spending, rows,
+};
 
 /// Run a simulated OpenAI to develop and measure against: no key, no cost, and failures on demand.
 #[derive(Clone, Debug, clap::Args)]

@@ -76,15 +76,7 @@ fn is_flat_error(body: &[u8]) -> bool {
     let is_error = || memmem::find(&body[..body.len().min(64)], b"\"error\"").is_some();
     let suspicious = matches!(
         first,
-        Some(
-            b"detail"
-                | b"message"
-                | b"msg"
-                | b"code"
-                | b"status"
-                | b"statusCode"
-                | b"success"
-        )
+        Some(b"detail" | b"message" | b"msg" | b"code" | b"status" | b"statusCode" | b"success")
     ) || (first == Some(b"object") && is_error());
     if !suspicious || body.len() > FLAT {
         return false;

@@ -3,7 +3,8 @@
 use crate::triage::*;
 
 const PAGE: &str = include_str!("../../../docs/failures.md");
-const MARK: &str = "<!-- generated from the policy table; UPDATE_GENERATED=1 cargo test --lib generated -->\n";
+const MARK: &str =
+    "<!-- generated from the policy table; UPDATE_GENERATED=1 cargo test --lib generated -->\n";
 
 fn row(class: Class) -> String {
     let policy = class.policy();
