@@ -226,12 +226,12 @@ impl Target {
         label: Arc<str>,
     ) -> Self {
         let value = |text: &str| {
-            HeaderValue::from_str(text)
+            HeaderValue::from_str(&redact::name(text))
                 .ok()
                 // No model has such a name, and clients refuse heads that are too large.
                 .filter(|_| !text.is_empty() && text.len() <= 256)
         };
-        let named = [value(&upstream.name), value(&redact::name(&model))];
+        let named = [value(&upstream.name), value(&model)];
         Self {
             id,
             upstream,
