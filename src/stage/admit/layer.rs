@@ -21,8 +21,11 @@ use crate::{
 };
 
 /// A caller's own timeout, less this share: our error must arrive before it gives up.
-const MARGIN: f64 = 0.1;
+const MARGIN: f64 = 0.05;
 const LONGEST_MARGIN: Duration = Duration::from_millis(500);
+/// A busy machine may need as long to deliver it; of very short timeouts no more than a fifth.
+const USUAL_MARGIN: Duration = Duration::from_millis(100);
+const LARGEST_SHARE: f64 = 0.2;
 
 /// Resolved from `[[app]]`, `[server]` and the routes.
 #[derive(Clone, Debug)]
@@ -110,7 +113,7 @@ impl Params {
                     .timeout(envelope.model.as_deref().unwrap_or_default())
                     .unwrap_or(self.timeout)
             },
-            |t| t - t.mul_f64(MARGIN).min(LONGEST_MARGIN),
+            |told| told - margin(told),
         );
         Ok(Call {
             id,
@@ -185,4 +188,10 @@ fn strip(headers: &mut HeaderMap) {
     }
     headers.remove(header::HOST);
     headers.remove(header::CONTENT_LENGTH);
+}
+
+/// How long before the caller gives up weir does.
+fn margin(told: Duration) -> Duration {
+    let usual = USUAL_MARGIN.min(told.mul_f64(LARGEST_SHARE));
+    told.mul_f64(MARGIN).min(LONGEST_MARGIN).max(usual)
 }
