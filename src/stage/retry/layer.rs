@@ -389,9 +389,23 @@ impl Loop<'_> {
         let told = last.retry_after().unwrap_or_default();
         !last.wants_caller_back()
             || asked.fruitless.answered_within(Instant::now(), told)
-            // Who comes back turns to all of them again.
-            || self.plan.targets()[..self.turned]
-                .iter()
-                .all(|target| target.fruitless.repeat(self.shared.params.budget))
+            || self.bear_another()
+    }
+
+    /// Who comes back turns to all of them again, but for those whose circuit is open: each must bear it.
+    fn bear_another(&self) -> bool {
+        let turned = self.plan.targets()[..self.turned].iter();
+        let usable = |target: &&Arc<Target>| self.shared.circuits.is_available(target, self.call());
+        let mut charged = Vec::with_capacity(self.turned);
+        for target in turned.filter(usable) {
+            if !target.fruitless.repeat(self.shared.params.budget) {
+                charged
+                    .iter()
+                    .for_each(|target: &&Arc<Target>| target.fruitless.give_back());
+                return false;
+            }
+            charged.push(target);
+        }
+        true
     }
 }
