@@ -13,7 +13,7 @@ use super::{
     report::{calls, count},
     window::utc,
 };
-use crate::{failures::Minute, triage::Class};
+use crate::{failures::Minute, triage::{CircuitEffect, Class}};
 
 /// Another upstream with a larger share of failures is no proof that all is well on this side.
 const FINE: f64 = 0.1;
@@ -195,6 +195,16 @@ impl Case<'_> {
 
     /// Which models fail, and whether others of the same upstream do not.
     fn models(&mut self) {
+        // Money and keys know no models.
+        let wide = |class: Class| {
+            matches!(
+                class.policy().circuit,
+                CircuitEffect::OpensScope { .. } | CircuitEffect::OpensKey
+            )
+        };
+        if self.classes.iter().all(|classed| wide(classed.class)) {
+            return;
+        }
         let mut failing: BTreeMap<&str, u64> = BTreeMap::new();
         for bad in self.group.faults() {
             *failing.entry(&bad.model).or_default() += bad.count();
