@@ -17,6 +17,8 @@ use tokio::time::Instant;
 
 /// Repeats since the last success that are allowed whatever the traffic: two calls of five attempts each and some.
 const FLOOR: u32 = 10;
+/// The same where the target has said nothing at all for as long as a caller waits: no circuit may have heard of it yet.
+const SILENT_FLOOR: u32 = 2;
 
 /// Of one target. Relaxed: the numbers are a bound, not a book.
 #[derive(Debug, Default)]
@@ -50,7 +52,16 @@ impl Fruitless {
 
     /// Whether one more repeat is within `share` of the calls, or the floor; it is counted.
     pub(super) fn repeat(&self, share: f32) -> bool {
-        let most = FLOOR.max((self.calls.load(Relaxed) as f32 * share) as u32);
+        self.within(share, FLOOR)
+    }
+
+    /// The same after a silence.
+    pub(super) fn repeat_after_silence(&self, share: f32) -> bool {
+        self.within(share, SILENT_FLOOR)
+    }
+
+    fn within(&self, share: f32, floor: u32) -> bool {
+        let most = floor.max((self.calls.load(Relaxed) as f32 * share) as u32);
         self.repeats
             .fetch_update(Relaxed, Relaxed, |repeats| {
                 (repeats < most).then_some(repeats + 1)
@@ -109,6 +120,23 @@ mod tests {
         }
         fruitless.give_back();
         assert_eq!((0..100).filter(|_| fruitless.repeat(0.2)).count(), 10);
+    }
+
+    #[test]
+    fn a_silent_target_has_a_smaller_floor() {
+        let fruitless = Fruitless::default();
+        let silent = |n: usize| {
+            (0..n)
+                .filter(|_| fruitless.repeat_after_silence(0.2))
+                .count()
+        };
+        assert_eq!(silent(100), 2);
+        (0..20).for_each(|_| fruitless.call());
+        assert_eq!(
+            silent(100),
+            2,
+            "four of twenty calls, two of which were there"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -389,16 +389,21 @@ impl Loop<'_> {
         let told = last.retry_after().unwrap_or_default();
         !last.wants_caller_back()
             || asked.fruitless.answered_within(Instant::now(), told)
-            || self.bear_another()
+            || self.bear_another(matches!(last, Error::Deadline(_)))
     }
 
     /// Who comes back turns to all of them again, but for those whose circuit is open: each must bear it.
-    fn bear_another(&self) -> bool {
+    fn bear_another(&self, silent: bool) -> bool {
+        let share = self.shared.params.budget;
         let turned = self.plan.targets()[..self.turned].iter();
         let usable = |target: &&Arc<Target>| self.shared.circuits.is_available(target, self.call());
         let mut charged = Vec::with_capacity(self.turned);
         for target in turned.filter(usable) {
-            if !target.fruitless.repeat(self.shared.params.budget) {
+            let borne = match silent {
+                true => target.fruitless.repeat_after_silence(share),
+                false => target.fruitless.repeat(share),
+            };
+            if !borne {
                 charged
                     .iter()
                     .for_each(|target: &&Arc<Target>| target.fruitless.give_back());
