@@ -15,6 +15,7 @@ use crate::{
         Metrics,
         access_log::{AccessLog, Line},
     },
+    triage::Class,
 };
 
 /// Where calls are booked.
@@ -212,6 +213,11 @@ impl Entry {
             status: self.status.as_u16(),
             outcome: outcome.as_str(),
             class: self.class,
+            first_failure: call
+                .meter
+                .first_failure()
+                .map(Class::as_str)
+                .filter(|first| self.class != Some(first)),
             cache: learnt.cache.as_str(),
             stream: call.envelope.stream,
             attempts: call.meter.attempts(),

@@ -331,6 +331,9 @@ impl Loop<'_> {
     /// A fallback that does not take the call as it is (another model, another set of endpoints, a key of ours that is
     /// wrong) says less than what made it necessary: the app would look for a mistake in its request.
     fn keep(&mut self, error: Error) {
+        if let Some(class) = error.failure_class() {
+            self.call().meter.failed(class);
+        }
         let replaces = match (&self.error, &error) {
             (None, _) => true,
             (Some(Error::Upstream(_)), Error::Upstream(new)) => {

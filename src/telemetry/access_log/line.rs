@@ -26,6 +26,8 @@ pub struct Line<'a> {
     pub status: u16,
     pub outcome: &'a str,
     pub class: Option<&'a str>,
+    /// The first failure that the call met, when it is not what became of it.
+    pub first_failure: Option<&'a str>,
     pub cache: &'a str,
     pub stream: bool,
     pub attempts: u32,
@@ -67,6 +69,7 @@ impl Line<'_> {
         number("status", self.status.into(), out);
         word("outcome", Some(self.outcome), out);
         word("class", self.class, out);
+        word("first_failure", self.first_failure, out);
         word("cache", Some(self.cache), out);
         flag("stream", self.stream, out);
         number("attempts", self.attempts.into(), out);
@@ -210,6 +213,7 @@ mod tests {
             status: 200,
             outcome: "ok",
             class: None,
+            first_failure: Some("overloaded"),
             cache: "miss",
             stream: true,
             attempts: 1,
@@ -234,6 +238,7 @@ mod tests {
         assert_eq!(value["ts"], "2025-11-21T07:31:31.007Z");
         assert_eq!(value["path"], "/v1/a\\b");
         assert_eq!(value["tags"]["team"], "bl\"ue\n");
+        assert_eq!(value["first_failure"], "overloaded");
         assert_eq!(value["duration_ms"], 7.052);
         assert_eq!(value["overhead_us"], 35);
         assert_eq!(

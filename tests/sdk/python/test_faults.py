@@ -158,6 +158,8 @@ def test_a_call_that_fails_is_answered_by_the_next_provider(name, world):
     raw = client(weir, timeout=20).chat.completions.with_raw_response.create(**ASK)
     assert raw.parse().model_dump() == expected
     assert raw.headers["x-weir-upstream"] == "second" and int(raw.headers["x-weir-attempts"]) >= 2
+    # The log of an answered call tells why it moved.
+    until(lambda: any('"first_failure":"' in line for line in weir.lines), what="the reason in the access log")
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
