@@ -64,8 +64,16 @@ impl Facts {
                 self.walk(below, depth - 1);
             }
         }
-        if let Some(error @ Value::Object(_)) = map.get("Error") {
-            self.error(error, depth - 1);
+        // The last is how a run of an assistant failed.
+        for key in ["Error", "last_error"] {
+            if let Some(error @ Value::Object(_)) = map.get(key) {
+                self.error(error, depth - 1);
+            }
+        }
+        // A whole answer, kept in a line of a batch's results.
+        if let (Some(_), Some(body @ Value::Object(_))) = (map.get("status_code"), map.get("body"))
+        {
+            self.walk(body, depth - 1);
         }
         self.base_resp(map);
         let flat = ["message", "Message", "msg", "error_msg"]
@@ -124,6 +132,13 @@ impl Facts {
             .and_then(|details| details.get("reason"))
         {
             self.finishes.push(word.to_lowercase());
+        }
+        // A background answer, a run, a job: asked about, it tells that it was ended from outside.
+        if let (Some(Value::String(_)), Some(Value::String(word))) =
+            (map.get("object"), map.get("status"))
+            && matches!(word.as_str(), "cancelled" | "expired")
+        {
+            self.finishes.push(word.clone());
         }
         if map.get("custom_id").is_some()
             && let Some(Value::String(word)) =
