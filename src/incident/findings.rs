@@ -13,7 +13,10 @@ use super::{
     report::{calls, count},
     window::utc,
 };
-use crate::{failures::Minute, triage::{CircuitEffect, Class}};
+use crate::{
+    failures::Minute,
+    triage::{CircuitEffect, Class},
+};
 
 /// Another upstream with a larger share of failures is no proof that all is well on this side.
 const FINE: f64 = 0.1;
