@@ -47,6 +47,7 @@
 //! | [`failures`], [`outage`] | the book of recent failures; whose outage it is |
 //! | [`explain`] | a pasted error, or a case from the book, told to people |
 //! | [`incident`] | the report for a support ticket |
+//! | [`limits`] | the providers' limits: learnt, reserved, waited for |
 //! | [`models`] | what is known of models |
 //! | [`alerts`] | a webhook is told of circuits and of outages |
 //! | [`telemetry`], [`admin`] | metrics, logs; the operators' listener |
@@ -69,6 +70,7 @@ pub mod explain;
 pub mod failures;
 pub mod incident;
 pub mod json;
+pub mod limits;
 pub mod models;
 pub mod outage;
 pub mod redact;

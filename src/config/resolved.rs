@@ -1,12 +1,19 @@
 //! The configuration after resolution: names are references, numbers are checked,
 //! secrets are a type that does not print. Everything the program runs on is built from this.
 
-use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroU64},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use globset::GlobSet;
 use http::{HeaderName, HeaderValue, Uri};
 
-use crate::triage::Provider;
+use crate::{limits::Kind, triage::Provider};
 
 /// Where a listener binds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +51,7 @@ pub struct Config {
     pub breaker: Breaker,
     /// `None`: policy `off` everywhere.
     pub cache: Option<Cache>,
+    pub limits: Learning,
     pub apps: Vec<Arc<App>>,
     /// `None`: nobody is told.
     pub alerts: Option<Alerts>,
@@ -127,6 +135,11 @@ pub struct UpstreamId(pub u16);
 pub struct Limits {
     pub requests_per_minute: Limit,
     pub tokens_per_minute: Limit,
+    pub input_tokens_per_minute: Limit,
+    pub output_tokens_per_minute: Limit,
+    pub images_per_minute: Limit,
+    pub requests_per_day: Limit,
+    pub tokens_per_day: Limit,
     pub concurrency: Limit,
 }
 
@@ -156,6 +169,18 @@ pub struct Route {
     pub cache_policy: Option<CachePolicy>,
     /// Overrides `[server] timeout`.
     pub timeout: Option<Duration>,
+    /// Whom a call goes to when the first target's limit makes it wait.
+    pub prefer: Prefer,
+}
+
+/// Order of targets while limits are waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Prefer {
+    /// As written: a wait that fits is waited.
+    #[default]
+    Order,
+    /// The target that is free soonest.
+    Soonest,
 }
 
 /// Index of a route in its configuration.
@@ -261,8 +286,43 @@ pub struct App {
     pub key_hash: [u8; 32],
     pub requests_per_minute: Option<NonZeroU32>,
     pub tokens_per_minute: Option<NonZeroU32>,
+    /// Of a UTC day.
+    pub tokens_per_day: Option<NonZeroU64>,
     pub concurrency: Option<NonZeroU32>,
     pub priority: Priority,
+    /// Its share of a limit that several apps wait for, in relation to theirs. Default 1.
+    pub weight: NonZeroU32,
+    pub on_limit: OnLimit,
+}
+
+/// What a call does that exceeds its app's quota.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLimit {
+    /// Waits, as long as `[retry] max_wait` and its deadline allow.
+    #[default]
+    Wait,
+    /// Is refused at once.
+    Reject,
+}
+
+/// `[limits]`: what is learnt of the providers' limits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Learning {
+    /// Where it is kept for the next run.
+    pub remember: Remember,
+    /// Share of a limit used elsewhere with the same account from which on it is told. Default 0.2; `None`: never.
+    pub foreign_alert: Option<f32>,
+}
+
+/// Where something is kept between runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Remember {
+    /// In the user's state directory, when there is one.
+    #[default]
+    Auto,
+    Off,
+    /// In this file.
+    File(PathBuf),
 }
 
 /// Index of an app.
@@ -336,6 +396,56 @@ pub struct Log {
     pub level: String,
     /// One JSON line per call. Default `stdout`.
     pub access: AccessLog,
+}
+
+// === impl App ===
+
+impl App {
+    /// The unnamed app, without any quota.
+    pub fn anyone() -> Self {
+        Self {
+            id: AppId(0),
+            name: Arc::from("default"),
+            key_hash: [0; 32],
+            requests_per_minute: None,
+            tokens_per_minute: None,
+            tokens_per_day: None,
+            concurrency: None,
+            priority: Priority::Interactive,
+            weight: NonZeroU32::MIN,
+            on_limit: OnLimit::Wait,
+        }
+    }
+}
+
+// === impl Learning ===
+
+impl Default for Learning {
+    fn default() -> Self {
+        Self {
+            remember: Remember::Auto,
+            foreign_alert: Some(0.2),
+        }
+    }
+}
+
+// === impl Limits ===
+
+impl Limits {
+    /// What is set for a kind.
+    pub fn of(&self, kind: Kind) -> Limit {
+        match kind {
+            Kind::Requests => self.requests_per_minute,
+            Kind::Tokens => self.tokens_per_minute,
+            Kind::InputTokens => self.input_tokens_per_minute,
+            Kind::OutputTokens => self.output_tokens_per_minute,
+            Kind::Images => self.images_per_minute,
+            Kind::RequestsPerDay => self.requests_per_day,
+            Kind::TokensPerDay => self.tokens_per_day,
+            Kind::Concurrency => self.concurrency,
+            Kind::ProjectRequests | Kind::ProjectTokens | Kind::TokensPerMonth => Limit::Auto,
+        }
+    }
 }
 
 // === impl Secret ===

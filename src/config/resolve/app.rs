@@ -1,9 +1,9 @@
 //! `[[app]]`: the programs that call.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 
 use crate::config::{
-    App, AppId, Priority,
+    App, AppId, OnLimit, Priority,
     reader::{Found, Reader, Text},
 };
 
@@ -35,6 +35,9 @@ pub(super) fn apps(readers: &[Reader<'_>]) -> Vec<Arc<App>> {
                 Some("batch") => Priority::Batch,
                 _ => Priority::Interactive,
             },
+            tokens_per_day: None,
+            weight: NonZeroU32::MIN,
+            on_limit: OnLimit::Reject,
         };
         if let Some(name) = name
             && names.insert(name.clone(), ()).is_some()

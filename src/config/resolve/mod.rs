@@ -146,6 +146,7 @@ fn config(walk: &Walk<'_>, root: &Table, path: Option<&Path>) -> Option<Config> 
         retry,
         breaker,
         cache,
+        limits: super::Learning::default(),
         apps,
         alerts,
         log,

@@ -6,7 +6,7 @@ use globset::{Glob, GlobMatcher, GlobSet, GlobSetBuilder};
 
 use super::{server::policy, upstream::Parsed};
 use crate::config::{
-    Route, RouteId, RouteTarget, UpstreamKey,
+    Prefer, Route, RouteId, RouteTarget, UpstreamKey,
     effective::{Line, Origin},
     mistake::Draft,
     near,
@@ -77,6 +77,7 @@ fn implicit(first: &Parsed) -> Option<Route> {
         }],
         cache_policy: None,
         timeout: None,
+        prefer: Prefer::Order,
     })
 }
 
@@ -118,6 +119,7 @@ fn route(
             targets,
             cache_policy,
             timeout,
+            prefer: Prefer::Order,
         }),
         _ => None,
     };

@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -13,7 +12,7 @@ use subtle::ConstantTimeEq;
 use super::Refused;
 use crate::{
     call::{Credential, Fingerprint},
-    config::{App, AppId, Priority},
+    config::App,
     redact,
 };
 
@@ -54,7 +53,7 @@ impl Apps {
             .collect();
         Self {
             by_hash,
-            anyone: Arc::new(anyone()),
+            anyone: Arc::new(App::anyone()),
             passthrough,
             named: Mutex::default(),
         }
@@ -122,7 +121,7 @@ impl Apps {
         let app = named.entry(name.to_owned()).or_insert_with(|| {
             Arc::new(App {
                 name: name.into(),
-                ..anyone()
+                ..App::anyone()
             })
         });
         Arc::clone(app)
@@ -204,18 +203,6 @@ fn is_word(name: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
-fn anyone() -> App {
-    App {
-        id: AppId(0),
-        name: Arc::from("default"),
-        key_hash: [0; 32],
-        requests_per_minute: None::<NonZeroU32>,
-        tokens_per_minute: None,
-        concurrency: None,
-        priority: Priority::Interactive,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,7 +212,7 @@ mod tests {
             id: AppId(1),
             name: "shop".into(),
             key_hash: *blake3::hash(key.as_bytes()).as_bytes(),
-            ..anyone()
+            ..App::anyone()
         })
     }
 

@@ -9,8 +9,9 @@ use std::{
 
 use super::{line::Line, places::Places};
 use crate::{
-    call::{Target, TargetId},
+    call::{Call, Target, TargetId},
     config::Limit,
+    limits::{PoolView, Saved},
 };
 
 /// Targets with lines of their own. Beyond it, lines that nobody stands in are forgotten.
@@ -75,6 +76,27 @@ impl Limits {
             *line = Arc::new(Line::new(requests, tokens));
         }
         Some(Arc::clone(line))
+    }
+
+    /// Everything, for people.
+    pub fn views(&self) -> Vec<PoolView> {
+        Vec::new()
+    }
+
+    /// Everything worth keeping for the next run.
+    pub fn saved(&self) -> Saved {
+        Saved::default()
+    }
+
+    /// What the last run kept; pools take it when they are first used.
+    pub fn restore(&self, saved: Saved) {
+        let _ = saved;
+    }
+
+    /// How long `call` would wait for `target` now; `None`: it never fits.
+    pub fn expected_wait(&self, call: &Call, target: &Target) -> Option<Duration> {
+        let _ = (call, target);
+        Some(Duration::ZERO)
     }
 
     /// The places of an upstream; none when they are not bounded.

@@ -24,6 +24,7 @@ fn limits(requests: u32, tokens: u32, concurrency: u32) -> config::Limits {
         requests_per_minute: limit(requests),
         tokens_per_minute: limit(tokens),
         concurrency: limit(concurrency),
+        ..config::Limits::default()
     }
 }
 

@@ -259,6 +259,7 @@ fn limits(reader: &Reader<'_>) -> Limits {
         requests_per_minute: limit("requests_per_minute"),
         tokens_per_minute: limit("tokens_per_minute"),
         concurrency: limit("concurrency"),
+        ..Limits::default()
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
         Attempt, BodyError, Call, Credential, Deadline, Directives, End, Facts, Fingerprint, How,
         Learnt, Meter, Payload, Reply, ReplyBody, RequestId, Sdk, Target, TargetId,
     },
-    config::{App, AppId, Breaker, Limits, Priority, Secret, Upstream, UpstreamId, UpstreamKey},
+    config::{App, AppId, Breaker, Limits, OnLimit, Secret, Upstream, UpstreamId, UpstreamKey},
     dialect::{Endpoint, openai::Envelope},
     error::{Error, Failure},
     stage::{Answering, limit},
@@ -83,7 +83,8 @@ pub(in crate::stage) fn app(id: u32, [requests, tokens, concurrency]: [u32; 3]) 
         requests_per_minute: NonZeroU32::new(requests),
         tokens_per_minute: NonZeroU32::new(tokens),
         concurrency: NonZeroU32::new(concurrency),
-        priority: Priority::Interactive,
+        on_limit: OnLimit::Reject,
+        ..App::anyone()
     })
 }
 

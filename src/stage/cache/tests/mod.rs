@@ -30,8 +30,7 @@ use crate::{
         TargetId,
     },
     config::{
-        self, App, AppId, CachePolicy, CacheScope, Limits, Priority, Upstream, UpstreamId,
-        UpstreamKey,
+        self, App, AppId, CachePolicy, CacheScope, Limits, Upstream, UpstreamId, UpstreamKey,
     },
     dialect::{
         Endpoint,
@@ -207,11 +206,7 @@ fn app(id: u32) -> Arc<App> {
     Arc::new(App {
         id: AppId(id),
         name: "app".into(),
-        key_hash: [0; 32],
-        requests_per_minute: None,
-        tokens_per_minute: None,
-        concurrency: None,
-        priority: Priority::Interactive,
+        ..App::anyone()
     })
 }
 

@@ -1,0 +1,26 @@
+//! The providers' limits: what is known of them, what calls take of them, and who waits for them.
+//!
+//! Providers tell their limits in the heads of replies, in the texts of refusals, or by refusing; people set upper bounds. All of it
+//! ends in [`Bucket`]s, a set for each *pool*: the models of one account that share their limits. A call reserves what the
+//! provider will count ([`Cost`]), waits in fair order where there is no room, and settles when it is known what it used.
+//!
+//! `stage::limit` holds attempts back with it, `stage::retry` asks it who is free soonest, `weir limits`, `/status` and the
+//! metrics show it. What was learnt is kept for the next run ([`Saved`]).
+
+pub mod bucket;
+mod cost;
+mod family;
+pub mod heard;
+mod kind;
+mod saved;
+mod view;
+
+pub use self::{
+    bucket::Bucket,
+    cost::{Calibration, Cost},
+    family::family,
+    heard::{Heard, Reading},
+    kind::Kind,
+    saved::{Saved, SavedBucket, SavedPool},
+    view::{BucketView, ConcurrencyView, PoolView, QueueView, RefusalView, Source},
+};
