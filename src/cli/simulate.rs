@@ -155,6 +155,7 @@ fn settings(args: &Args) -> Result<Settings, String> {
             requests_per_minute: args.requests_per_minute,
             tokens_per_minute: args.tokens_per_minute,
             window_ms: args.limit_window_ms,
+            ..Limits::default()
         },
         balance_usd: args.balance,
         spending: Spending {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Fault, Limits};
+use super::{Change, Fault, Limits};
 
 /// A scenario. Times of its faults count from the moment it starts.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -16,6 +16,8 @@ pub struct Scenario {
     pub balance_usd: Option<f64>,
     /// Limits it starts with.
     pub limits: Option<Limits>,
+    /// How the limits change in the middle of it.
+    pub change: Vec<Change>,
     /// The faults.
     pub fault: Vec<Fault>,
 }
