@@ -255,7 +255,9 @@ impl Account {
         let now = Instant::now();
         let mut book = self.lock();
         if book.is_broke(&who.organization) {
-            return (unmetered, Err(insufficient_quota()));
+            let style = book.limits.headers.unwrap_or_default();
+            let untold = Gauge::new(style, Vec::new(), 0, None);
+            return (untold, Err(insufficient_quota()));
         }
         let generation = book.generation;
         match book.meter(&who.organization).admit(now, model, ask) {

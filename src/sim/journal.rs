@@ -328,6 +328,8 @@ impl Entry {
     /// The answer is over as it was meant to be.
     pub(crate) fn settle(&mut self) {
         self.settled = true;
+        // Before the client can have read the end, or its next call would meet this one.
+        self.ticket = None;
     }
 }
 

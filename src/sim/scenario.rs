@@ -50,11 +50,17 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "edge-html",
     "flapping",
     "hard-limit-400",
+    "hidden-limits",
+    "lying-headers",
+    "no-headers",
+    "one-second-windows",
     "out-of-credit",
     "outage-503-20s",
     "ratelimit-storm",
+    "shared-key",
     "slow-recovery",
     "streams-cut",
+    "tier-upgrade",
 ];
 
 // === impl Scenario ===
@@ -107,7 +113,8 @@ mod tests {
         for name in Scenario::names() {
             let scenario = Scenario::named(name).unwrap();
             assert!(
-                !scenario.about.is_empty() && !scenario.fault.is_empty(),
+                !scenario.about.is_empty()
+                    && (!scenario.fault.is_empty() || scenario.limits.is_some()),
                 "{name}"
             );
             for fault in scenario.fault {
