@@ -138,9 +138,10 @@ impl Account {
 
     /// Changes the limits; what is used stays used.
     pub(crate) fn change_limits(&self, limits: Limits) {
-        let now = Instant::now();
         let mut book = self.lock();
+        let now = Instant::now();
         let at = now.duration_since(book.start);
+        book.fold(now);
         for meter in book.meters.values_mut() {
             meter.change(now, limits.clone());
         }
@@ -152,16 +153,21 @@ impl Account {
         self.metered.store(book.is_metered(), Ordering::Relaxed);
     }
 
-    /// The limits that were set; what changed since is not in them.
+    /// The limits in force.
     pub(crate) fn limits(&self) -> Limits {
-        self.lock().limits.clone()
+        let book = self.lock();
+        let at = Instant::now().duration_since(book.start);
+        let past = book.changes.iter().filter(|change| change.at.0 <= at);
+        past.fold(book.limits.clone(), |limits, change| {
+            change.limits.clone().over(&limits)
+        })
     }
 
     /// What was let in and refused, by organization and pool.
     pub(crate) fn tallies(&self) -> BTreeMap<String, Tally> {
-        let now = Instant::now();
-        let mut all = BTreeMap::new();
-        for (organization, meter) in &mut self.lock().meters {
+        let mut book = self.lock();
+        let (now, mut all) = (Instant::now(), BTreeMap::new());
+        for (organization, meter) in &mut book.meters {
             let tallies = meter.tallies(now).into_iter();
             all.extend(tallies.map(|(pool, tally)| (format!("{organization} {pool}"), tally)));
         }
@@ -252,8 +258,9 @@ impl Account {
         if !self.metered.load(Ordering::Relaxed) {
             return (unmetered, Ok(None));
         }
-        let now = Instant::now();
         let mut book = self.lock();
+        // Read under the lock: a meter's time never goes back.
+        let now = Instant::now();
         if book.is_broke(&who.organization) {
             let style = book.limits.headers.unwrap_or_default();
             let untold = Gauge::new(style, Vec::new(), 0, None);
@@ -305,6 +312,17 @@ impl Book {
         self.opening.is_some() || self.limits.says_something() || !self.changes.is_empty()
     }
 
+    /// Keeps the changes from growing without bound: of many that are past, the oldest become the start. What an
+    /// organization that comes later used meanwhile is nothing either way.
+    fn fold(&mut self, now: Instant) {
+        const MOST_CHANGES: usize = 256;
+        self.changes.sort_by_key(|change| change.at.0);
+        let past = |change: &Change| self.start + change.at.0 <= now;
+        while self.changes.len() >= MOST_CHANGES && self.changes.first().is_some_and(past) {
+            self.limits = self.changes.remove(0).limits.over(&self.limits);
+        }
+    }
+
     fn is_broke(&self, organization: &str) -> bool {
         self.opening
             .is_some_and(|opening| *self.balances.get(organization).unwrap_or(&opening) <= 0)
@@ -343,11 +361,11 @@ impl Drop for Ticket {
         let Some(admitted) = self.admitted.take() else {
             return;
         };
-        let now = Instant::now();
         let mut book = self.account.lock();
         if book.generation != self.generation {
             return;
         }
+        let now = Instant::now();
         let meter = book.meter(&self.organization);
         match self.used {
             Some(used) => meter.settle(now, admitted, used),

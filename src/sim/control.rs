@@ -87,7 +87,7 @@ impl Control {
         self.0.account.change_limits(limits);
     }
 
-    /// The limits as they were set.
+    /// The limits in force.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.0.account.limits()

@@ -124,6 +124,18 @@ mod tests {
     }
 
     #[test]
+    fn every_scenario_in_the_documentation_reads() {
+        let page = include_str!("../../docs/simulator.md");
+        let blocks = page.split("```toml\n").skip(1);
+        let scenarios = blocks.map(|block| block.split("```").next().unwrap());
+        let read: Vec<_> = scenarios
+            .map(|text| Scenario::parse(text).unwrap())
+            .collect();
+        assert_eq!(read.len(), 2);
+        assert_eq!(read[0].change.len(), 1);
+    }
+
+    #[test]
     fn unknown_members_are_refused_with_their_line() {
         let error = Scenario::parse("about = \"x\"\n[[fault]]\nstatus = 503\nsttus = 1\n")
             .unwrap_err()

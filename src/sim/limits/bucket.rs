@@ -101,7 +101,7 @@ impl Bucket {
     fn drain(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.used = (self.used - passed * self.per_second).max(0.0);
-        self.at = now;
+        self.at = self.at.max(now);
     }
 }
 

@@ -41,7 +41,7 @@ struct Rate {
 impl Arrivals {
     pub(crate) fn new(seed: u64, salt: u64) -> Self {
         Self {
-            dice: Dice::new(seed, salt ^ 0xf0e1_67),
+            dice: Dice::new(seed, salt ^ 0x00f0_e167),
             next: None,
         }
     }

@@ -102,6 +102,8 @@ impl Meter {
     /// Changes that come by themselves, at their times after the start.
     #[must_use]
     pub fn with_changes(mut self, mut changes: Vec<Change>) -> Self {
+        // Of one moment, the last one told stays in force.
+        changes.reverse();
         changes.sort_by_key(|change| std::cmp::Reverse(change.at.0));
         self.changes = changes;
         self
