@@ -206,6 +206,7 @@ fn is_word(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::AppId;
 
     fn app(key: &str) -> Arc<App> {
         Arc::new(App {
