@@ -21,8 +21,8 @@ pub(crate) struct Account {
     buckets: [Option<Pair>; 2],
     foreign: Dice,
     next_foreign: f64,
-    /// What others got of each.
-    pub(crate) foreign_took: [f64; 2],
+    /// Others' calls that were let in, and all of them.
+    pub(crate) others: [u64; 2],
 }
 
 /// The minute's bucket and the shorter one inside it.
@@ -73,7 +73,9 @@ impl Account {
             Some(Pair {
                 limit,
                 minute: Bucket::new(limit, limit / MINUTE),
-                short: hidden.window_ms.map(|ms| Bucket::new(size(ms), limit / MINUTE)),
+                short: hidden
+                    .window_ms
+                    .map(|ms| Bucket::new(size(ms), limit / MINUTE)),
             })
         };
         Self {
@@ -81,7 +83,7 @@ impl Account {
             hidden: hidden.clone(),
             foreign: Dice::new(seed, "foreign"),
             next_foreign: hidden.foreign.map_or(f64::INFINITY, |foreign| foreign.from),
-            foreign_took: [0.0; 2],
+            others: [0; 2],
         }
     }
 
@@ -111,11 +113,9 @@ impl Account {
         while self.next_foreign <= now {
             let at = self.next_foreign;
             self.refill(at);
-            let amounts = [1.0, FOREIGN_TOKENS];
-            if self.take(at, amounts).is_ok() {
-                self.foreign_took[0] += amounts[0];
-                self.foreign_took[1] += amounts[1];
-            }
+            let admitted = self.take(at, [1.0, FOREIGN_TOKENS]).is_ok();
+            self.others[0] += u64::from(admitted);
+            self.others[1] += 1;
             self.next_foreign += self.foreign.gap(self.foreign_rate(at));
         }
         self.refill(now);
@@ -165,7 +165,10 @@ impl Account {
             let Some(pair) = pair else { continue };
             let bucket = &pair.minute;
             let (limit, left) = match self.hidden.heads {
-                Heads::OpenAi => (bucket.size as i64, (bucket.size - bucket.used).max(0.0) as i64),
+                Heads::OpenAi => (
+                    bucket.size as i64,
+                    (bucket.size - bucket.used).max(0.0) as i64,
+                ),
                 Heads::MinusOne => (-1, -1),
                 Heads::Zero => (0, 0),
                 Heads::Nothing => continue,
@@ -174,8 +177,16 @@ impl Account {
                 Heads::OpenAi => format!("{:.3}s", bucket.used / bucket.per_second),
                 _ => "0s".to_owned(),
             };
-            put(&mut headers, &format!("x-ratelimit-limit-{word}"), &limit.to_string());
-            put(&mut headers, &format!("x-ratelimit-remaining-{word}"), &left.to_string());
+            put(
+                &mut headers,
+                &format!("x-ratelimit-limit-{word}"),
+                &limit.to_string(),
+            );
+            put(
+                &mut headers,
+                &format!("x-ratelimit-remaining-{word}"),
+                &left.to_string(),
+            );
             put(&mut headers, &format!("x-ratelimit-reset-{word}"), &reset);
         }
         headers
@@ -200,7 +211,11 @@ impl Account {
             ),
         };
         if let (Words::Numbers, Some(wait)) = (self.hidden.words, full.wait) {
-            put(headers, "retry-after-ms", &(wait * 1_000.0).ceil().to_string());
+            put(
+                headers,
+                "retry-after-ms",
+                &(wait * 1_000.0).ceil().to_string(),
+            );
         }
         Refusal {
             status: StatusCode::TOO_MANY_REQUESTS,

@@ -62,6 +62,7 @@ impl Args {
 
     pub(crate) fn contenders(&self) -> Vec<Contender> {
         let all = Contender::ALL.into_iter();
-        all.filter(|who| self.who.is_empty() || self.who.contains(who)).collect()
+        all.filter(|who| self.who.is_empty() || self.who.contains(who))
+            .collect()
     }
 }

@@ -28,7 +28,10 @@ use weir::{
     triage::Class,
 };
 
-use crate::{hidden::{Counted, Hidden}, world::World};
+use crate::{
+    hidden::{Counted, Hidden},
+    world::World,
+};
 
 type Rate = RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Duration>>;
 
@@ -87,7 +90,11 @@ impl Service<Attempt> for Fixed {
             let began = Instant::now();
             let until = began + attempt.max_wait;
             let passed = match timeout_at(until, line.lock()).await {
-                Ok(rates) => rates.pass(attempt.call.envelope.estimate_tokens(), until).await,
+                Ok(rates) => {
+                    rates
+                        .pass(attempt.call.envelope.estimate_tokens(), until)
+                        .await
+                }
                 Err(_) => Err(None),
             };
             attempt.call.meter.wait(began.elapsed());
@@ -115,7 +122,9 @@ impl Rates {
     async fn pass(&self, tokens: u64, until: Instant) -> Result<(), Option<Duration>> {
         for (rate, amount) in self.rates.iter().zip([1, tokens]) {
             let amount = u32::try_from(amount).ok().and_then(NonZeroU32::new);
-            let (Some(rate), Some(amount)) = (rate, amount) else { continue };
+            let (Some(rate), Some(amount)) = (rate, amount) else {
+                continue;
+            };
             loop {
                 let not_yet = match rate.check_n(amount) {
                     Ok(Ok(())) => break,

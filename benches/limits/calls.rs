@@ -34,17 +34,25 @@ impl Gateway {
 
     /// As [`new`](Self::new), with more settings for each app.
     pub(crate) fn with(provider: &str, apps: &[String]) -> Result<Self> {
-        let mut text =
-            format!("[[upstream]]\nname = \"hidden\"\nprovider = \"{provider}\"\napi_key = \"sk-of-the-bench\"\n");
+        let mut text = format!(
+            "[[upstream]]\nname = \"hidden\"\nprovider = \"{provider}\"\napi_key = \"sk-of-the-bench\"\n"
+        );
         for (number, settings) in apps.iter().enumerate() {
             let key = weir::config::hash_key(&format!("sk-app-{number}"));
             let hash: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-            text += &format!("[[app]]\nname = \"app-{number}\"\nkey = \"blake3:{hash}\"\n{settings}\n");
+            text +=
+                &format!("[[app]]\nname = \"app-{number}\"\nkey = \"blake3:{hash}\"\n{settings}\n");
         }
         let (config, _) = Config::from_text(&text, &Env::from_iter([("", ""); 0]), NonZeroU32::MIN)
             .map_err(|mistakes| format!("the bench's own configuration is wrong: {mistakes}"))?;
         let upstream = config.upstreams.first().ok_or("no upstream")?;
-        let target = Target::new(TargetId(0), Arc::clone(upstream), MODEL.into(), false, MODEL.into());
+        let target = Target::new(
+            TargetId(0),
+            Arc::clone(upstream),
+            MODEL.into(),
+            false,
+            MODEL.into(),
+        );
         let targets = Arc::from([Arc::new(target)]);
         Ok(Self { config, targets })
     }
@@ -52,8 +60,12 @@ impl Gateway {
     /// The call that `script` tells of, arriving now.
     pub(crate) fn plan(&self, script: &Script) -> Plan {
         let route = self.config.routes.first().expect("there is always a route");
-        Plan::new(Arc::new(self.call(script)), Arc::clone(route), Arc::clone(&self.targets))
-            .expect("there is a target")
+        Plan::new(
+            Arc::new(self.call(script)),
+            Arc::clone(route),
+            Arc::clone(&self.targets),
+        )
+        .expect("there is a target")
     }
 
     fn call(&self, script: &Script) -> Call {

@@ -97,7 +97,9 @@ impl Demand {
         let mut dice = Dice::new(1, "mean size");
         let mut tokens = 0.0;
         for number in 0..SAMPLE {
-            tokens += self.script(&mut dice, u64::from(number)).charged(hidden.charge) as f64;
+            tokens += self
+                .script(&mut dice, u64::from(number))
+                .charged(hidden.charge) as f64;
         }
         let mean = |counted| match counted {
             Counted::Requests => 1.0,
@@ -109,7 +111,8 @@ impl Demand {
         limits.fold(f64::INFINITY, f64::min) * hidden.highest()
     }
 
-    fn script(&self, dice: &mut Dice, number: u64) -> Script {
+    /// One call of this demand.
+    pub(crate) fn script(&self, dice: &mut Dice, number: u64) -> Script {
         let size = &self.sizes[dice.pick(self.sizes.iter().map(|size| size.weight))];
         let app = (dice.unit() * f64::from(self.apps)) as u64;
         let whole = dice.draw(LATENCY) * 1_000.0;
@@ -127,7 +130,11 @@ impl Demand {
             way_ms: way as u64,
             head_ms: head as u64,
             body_ms: if streams { (whole - head) as u64 } else { 0 },
-            leaves_ms: if leaves { 1 + (after * 5_000.0) as u64 } else { 0 },
+            leaves_ms: if leaves {
+                1 + (after * 5_000.0) as u64
+            } else {
+                0
+            },
         }
     }
 }

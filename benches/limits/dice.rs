@@ -62,16 +62,6 @@ impl Dice {
 // === impl Spread ===
 
 impl Spread {
-    /// Always the same.
-    pub(crate) const fn just(value: f64) -> Self {
-        Self {
-            median: value,
-            sigma: 0.0,
-            least: value,
-            most: value,
-        }
-    }
-
     /// Mostly between a quarter and four times the median.
     pub(crate) const fn around(median: f64) -> Self {
         Self {

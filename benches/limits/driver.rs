@@ -1,13 +1,13 @@
 //! One run: a scenario, a contender, a seed. The clock stands still while anything computes and jumps when all wait, so that
 //! ten minutes take a second, and the same seed gives the same run.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use http_body_util::BodyExt;
 use tokio::{
     runtime::Builder,
-    task::{AbortHandle, JoinSet},
-    time::{interval, sleep_until, timeout},
+    task::JoinSet,
+    time::{Instant, interval, sleep_until, timeout},
 };
 use tower::Service;
 use weir::{error::Error, limits::PoolView, stage::limit::Limits};
@@ -37,6 +37,7 @@ pub(crate) struct Trial {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ended {
     pub(crate) call: u64,
+    pub(crate) app: u64,
     pub(crate) arrived: f64,
     pub(crate) at: f64,
     pub(crate) how: How,
@@ -61,13 +62,18 @@ pub(crate) struct Look {
 
 /// Runs it to the end of the last call.
 pub(crate) fn run(scenario: &Scenario, contender: Contender, seed: u64) -> Result<Trial> {
+    simulate(seed, trial(scenario, contender, seed))?
+}
+
+/// Runs `work` by a clock that jumps.
+pub(crate) fn simulate<T>(seed: u64, work: impl Future<Output = T>) -> Result<T> {
     // The chain's own draws, such as the jitter of repeats.
     fastrand::seed(seed);
     let runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()?;
-    runtime.block_on(trial(scenario, contender, seed))
+    Ok(runtime.block_on(work))
 }
 
 async fn trial(scenario: &Scenario, contender: Contender, seed: u64) -> Result<Trial> {
@@ -76,9 +82,8 @@ async fn trial(scenario: &Scenario, contender: Contender, seed: u64) -> Result<T
     let world = World::new(hidden, seed);
     let limits = Arc::<Limits>::default();
     let chain = contender.chain(&gateway, &world, hidden, &limits);
-    let mut looks = JoinSet::new();
-    let looking = looks.spawn(look(Arc::clone(&limits), world.clone(), scenario.seconds()));
-    let began = tokio::time::Instant::now();
+    let looks = tokio::spawn(look(limits, world.clone(), scenario.seconds()));
+    let began = Instant::now();
     let mut calls = JoinSet::new();
     for (after, script) in Arrivals::new(demand, hidden, seed) {
         if after.as_secs_f64() >= scenario.seconds() {
@@ -90,15 +95,20 @@ async fn trial(scenario: &Scenario, contender: Contender, seed: u64) -> Result<T
     }
     let mut ended = calls.join_all().await;
     ended.sort_by_key(|ended| ended.call);
-    let looks = looks_of(looking, looks).await;
     Ok(Trial {
         ended,
+        looks: looks.await?,
         record: world.record(),
-        looks,
     })
 }
 
-async fn call(mut chain: Chain, plan: weir::call::Plan, script: Script, world: World) -> Ended {
+/// Makes one call, as its caller does.
+pub(crate) async fn call(
+    mut chain: Chain,
+    plan: weir::call::Plan,
+    script: Script,
+    world: World,
+) -> Ended {
     let arrived = world.now();
     let whole = async {
         let reply = chain.call(plan).await?;
@@ -114,6 +124,7 @@ async fn call(mut chain: Chain, plan: weir::call::Plan, script: Script, world: W
     };
     Ended {
         call: script.number,
+        app: script.app,
         arrived,
         at: world.now(),
         how,
@@ -142,11 +153,4 @@ async fn look(limits: Arc<Limits>, world: World, until: f64) -> Vec<Look> {
         });
     }
     looks
-}
-
-async fn looks_of(_: AbortHandle, mut looks: JoinSet<Vec<Look>>) -> Vec<Look> {
-    match looks.join_next().await {
-        Some(Ok(looks)) => looks,
-        _ => Vec::new(),
-    }
 }

@@ -6,6 +6,7 @@ use crate::{
     driver::{How, Trial},
     hidden::Counted,
     scenario::Scenario,
+    world::Record,
 };
 
 /// Replies that anybody may learn from before it counts.
@@ -31,6 +32,8 @@ pub(crate) struct Figures {
     pub(crate) held_back: f64,
     /// Calls that ended with the provider's refusal, of all.
     pub(crate) refused: f64,
+    /// Others' calls that the provider let in, of theirs; `None`: there were none.
+    pub(crate) others: Option<f64>,
     /// Seconds from the beginning of foreign use to a share within 5 points of the truth; `None`: there was none.
     pub(crate) noticed: Option<f64>,
     /// The share that was estimated at the end, where there was any.
@@ -66,6 +69,10 @@ impl Figures {
             longest: longest(trial),
             held_back: of_all(How::HeldBack),
             refused: of_all(How::Refused),
+            others: match trial.record.others {
+                [_, 0] => None,
+                [admitted, all] => Some(admitted as f64 / all as f64),
+            },
             noticed: noticed(scenario, trial),
             share: trial.looks.last().and_then(|look| share(&look.pools)),
         }
@@ -76,14 +83,21 @@ impl Figures {
 fn used(span: &Span<'_>, trial: &Trial) -> f64 {
     let share = |counted| {
         let allowed = span.allowed(counted)?;
-        let admitted = trial.record.log.iter().filter(|a| a.admitted && span.counts(a.at));
+        let admitted = trial
+            .record
+            .log
+            .iter()
+            .filter(|a| a.admitted && span.counts(a.at));
         let taken: f64 = match counted {
             Counted::Requests => admitted.count() as f64,
             Counted::Tokens => admitted.map(|arrived| arrived.tokens).sum(),
         };
         Some(taken / allowed)
     };
-    Counted::ALL.into_iter().filter_map(share).fold(0.0, f64::max)
+    Counted::ALL
+        .into_iter()
+        .filter_map(share)
+        .fold(0.0, f64::max)
 }
 
 fn met(span: &Span<'_>, trial: &Trial) -> f64 {
@@ -99,15 +113,18 @@ fn met(span: &Span<'_>, trial: &Trial) -> f64 {
 
 /// From the caller's asking to the provider's admission, of calls that were answered.
 fn waits(trial: &Trial) -> Vec<f64> {
-    let admitted = admissions(trial);
-    let answered = trial.ended.iter().filter(|ended| ended.how == How::Answered);
+    let admitted = admissions(&trial.record);
+    let answered = trial
+        .ended
+        .iter()
+        .filter(|ended| ended.how == How::Answered);
     answered
         .filter_map(|ended| Some(admitted.get(&ended.call)? - ended.arrived))
         .collect()
 }
 
 fn longest(trial: &Trial) -> f64 {
-    let admitted = admissions(trial);
+    let admitted = admissions(&trial.record);
     let times = trial.ended.iter().map(|ended| match ended.how {
         How::Answered => admitted.get(&ended.call).copied().unwrap_or(ended.at) - ended.arrived,
         How::HeldBack | How::Refused => ended.at - ended.arrived,
@@ -116,8 +133,9 @@ fn longest(trial: &Trial) -> f64 {
     times.fold(0.0, f64::max)
 }
 
-fn admissions(trial: &Trial) -> HashMap<u64, f64> {
-    let admitted = trial.record.log.iter().filter(|arrived| arrived.admitted);
+/// When each call was let in.
+pub(crate) fn admissions(record: &Record) -> HashMap<u64, f64> {
+    let admitted = record.log.iter().filter(|arrived| arrived.admitted);
     admitted.map(|arrived| (arrived.call, arrived.at)).collect()
 }
 
@@ -139,7 +157,7 @@ fn share(pools: &[weir::limits::PoolView]) -> Option<f64> {
 }
 
 /// The smallest value that `share` of all are not above; 0 of nothing.
-fn percentile(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
     let rank = (sorted.len() as f64 * share).ceil() as usize;
     sorted.get(rank.max(1) - 1).copied().unwrap_or(0.0)
 }
@@ -150,7 +168,9 @@ impl Span<'_> {
     /// Whether what happens then is throughput that counts.
     fn counts(&self, at: f64) -> bool {
         let changes = &self.scenario.hidden.changes;
-        let graceful = changes.iter().any(|change| (change.at..change.at + GRACE).contains(&at));
+        let graceful = changes
+            .iter()
+            .any(|change| (change.at..change.at + GRACE).contains(&at));
         (self.from..self.scenario.seconds()).contains(&at) && !graceful
     }
 

@@ -12,6 +12,8 @@ mod args;
 mod baseline;
 mod calls;
 mod contender;
+mod crowd;
+mod crowds;
 mod demand;
 mod dice;
 mod driver;
@@ -51,31 +53,73 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stdout, reason = "the table is what this is for")]
 fn run(args: &Args) -> Result<ExitCode> {
-    let scenarios = scenario::all();
-    let chosen: Vec<_> = scenarios.iter().filter(|scenario| args.wants(scenario.name)).collect();
-    if chosen.is_empty() {
-        return Err("no scenario has such a name; see --names".into());
+    let scenarios: Vec<_> = scenario::all()
+        .into_iter()
+        .filter(|one| args.wants(one.name))
+        .collect();
+    let crowds: Vec<_> = crowds::all()
+        .into_iter()
+        .filter(|one| args.wants(one.name))
+        .collect();
+    if scenarios.is_empty() && crowds.is_empty() {
+        return Err("nothing has such a name; see --names".into());
     }
     if args.names {
-        chosen.iter().for_each(|scenario| println!("{:<20} {}", scenario.name, scenario.about));
+        scenarios
+            .iter()
+            .for_each(|one| println!("{:<20} {}", one.name, one.about));
+        crowds
+            .iter()
+            .for_each(|one| println!("{:<20} {}", one.name, one.about));
         return Ok(ExitCode::SUCCESS);
     }
     let mut report = Report::default();
-    println!("{}", Report::heading());
-    for scenario in chosen {
+    for scenario in &scenarios {
         for contender in args.contenders() {
-            let figures = (args.seed..args.seed + args.seeds)
-                .map(|seed| Ok(Figures::of(scenario, &driver::run(scenario, contender, seed)?)))
-                .collect::<Result<Vec<_>>>()?;
-            println!("{}", report.add(scenario, contender, figures));
+            let run = |seed| {
+                Ok(Figures::of(
+                    scenario,
+                    &driver::run(scenario, contender, seed)?,
+                ))
+            };
+            println!(
+                "{}",
+                report.alone(scenario, contender, &each_seed(args, run)?)
+            );
+        }
+    }
+    for crowd in &crowds {
+        for contender in args.contenders() {
+            let shares = each_seed(args, |seed| crowd.run(contender, seed))?;
+            println!("{}", report.shared(crowd, contender, &shares));
         }
     }
     if args.write {
         report.write(Path::new(PAGE))?;
     }
-    let short = report.short();
-    if !short.is_empty() {
-        println!("\nshort of the goal: {}", short.join(", "));
+    if !report.short.is_empty() {
+        println!("\nshort of the goal: {}", report.short.join(", "));
     }
-    Ok(ExitCode::from(u8::from(args.check && !short.is_empty())))
+    Ok(ExitCode::from(u8::from(
+        args.check && !report.short.is_empty(),
+    )))
+}
+
+/// The seeds' runs, side by side: each has a thread, and so a clock, of its own.
+fn each_seed<T: Send>(args: &Args, run: impl Fn(u64) -> Result<T> + Sync) -> Result<Vec<T>> {
+    std::thread::scope(|scope| {
+        let seeds = args.seed..args.seed + args.seeds;
+        let runs: Vec<_> = seeds
+            .map(|seed| {
+                scope.spawn({
+                    let run = &run;
+                    move || run(seed)
+                })
+            })
+            .collect();
+        let joined = runs
+            .into_iter()
+            .map(|run| run.join().map_err(|_| "a run panicked")?);
+        joined.collect()
+    })
 }

@@ -136,15 +136,31 @@ fn hidden_limits() -> Vec<Scenario> {
     vec![
         new("rpm", "600 requests a minute", requests(600)),
         new("rpm-low", "60 requests a minute", requests(60)),
-        new("tpm", "300,000 tokens a minute, sizes from 100 to 60,000", tokens(300_000))
-            .sizes(&[SMALL, LARGE]),
+        new(
+            "tpm",
+            "300,000 tokens a minute, sizes from 100 to 60,000",
+            tokens(300_000),
+        )
+        .sizes(&[SMALL, LARGE]),
         new("both", "requests bind, tokens nearly", both(600, 450_000)),
-        new("window-rpm", "600 requests a minute, 10 in any second", short(requests(600))),
-        new("window-tpm", "600,000 tokens a minute in seconds", short(tokens(600_000))),
+        new(
+            "window-rpm",
+            "600 requests a minute, 10 in any second",
+            short(requests(600)),
+        ),
+        new(
+            "window-tpm",
+            "600,000 tokens a minute in seconds",
+            short(tokens(600_000)),
+        ),
         new("cold", "200 calls at once at the very start", requests(600))
             .demand(|demand| demand.cold = 200),
-        new("leaving", "a tenth of the callers hang up", both(600, 450_000))
-            .demand(|demand| demand.leaving = 0.1),
+        new(
+            "leaving",
+            "a tenth of the callers hang up",
+            both(600, 450_000),
+        )
+        .demand(|demand| demand.leaving = 0.1),
     ]
 }
 
@@ -159,10 +175,22 @@ fn other_hands() -> Vec<Scenario> {
         ..requests(300)
     };
     vec![
-        new("shared-rpm", "others take 30 % of the requests from 3:00 on", shared(requests(600), 180.0)),
-        new("shared-tpm", "others take 30 % of the tokens from the start", shared(tokens(300_000), 0.0)),
+        new(
+            "shared-rpm",
+            "others take 30 % of the requests from 3:00 on",
+            shared(requests(600), 180.0),
+        ),
+        new(
+            "shared-tpm",
+            "others take 30 % of the tokens from the start",
+            shared(tokens(300_000), 0.0),
+        ),
         new("tier-x2", "the limit doubles at 4:00", changing(2.0)),
-        new("tier-x10", "ten times the limit from 4:00 on", changing(10.0)),
+        new(
+            "tier-x10",
+            "ten times the limit from 4:00 on",
+            changing(10.0),
+        ),
         new("tier-half", "half the limit from 4:00 on", changing(0.5)),
     ]
 }
@@ -175,10 +203,27 @@ fn poor_words() -> Vec<Scenario> {
         ..requests(600)
     };
     vec![
-        new("headless", "no headers; refusals tell numbers", heads(Heads::Nothing, Words::Numbers)),
-        new("mute", "no headers, no numbers", heads(Heads::Nothing, Words::Plain)).to_look_at(),
-        new("minus-one", "-1 in all headers; refusals tell numbers", heads(Heads::MinusOne, Words::Numbers)),
-        new("zero", "0 in all headers; refusals tell numbers", heads(Heads::Zero, Words::Numbers)),
+        new(
+            "headless",
+            "no headers; refusals tell numbers",
+            heads(Heads::Nothing, Words::Numbers),
+        ),
+        new(
+            "mute",
+            "no headers, no numbers",
+            heads(Heads::Nothing, Words::Plain),
+        )
+        .to_look_at(),
+        new(
+            "minus-one",
+            "-1 in all headers; refusals tell numbers",
+            heads(Heads::MinusOne, Words::Numbers),
+        ),
+        new(
+            "zero",
+            "0 in all headers; refusals tell numbers",
+            heads(Heads::Zero, Words::Numbers),
+        ),
     ]
 }
 
@@ -199,11 +244,23 @@ fn estimates() -> Vec<Scenario> {
         ..tokens(limit)
     };
     vec![
-        new("declared-kept", "max_tokens 4,000, 200 used; the estimate stays", tokens(1_000_000))
-            .sizes(&[cautious]),
-        new("declared-corrected", "max_tokens 4,000, 200 used; corrected at the end", corrected(300_000))
-            .sizes(&[cautious]),
-        new("undeclared", "no max_tokens, long answers, corrected at the end", corrected(300_000))
-            .sizes(&[open]),
+        new(
+            "declared-kept",
+            "max_tokens 4,000, 200 used; the estimate stays",
+            tokens(1_000_000),
+        )
+        .sizes(&[cautious]),
+        new(
+            "declared-corrected",
+            "max_tokens 4,000, 200 used; corrected at the end",
+            corrected(300_000),
+        )
+        .sizes(&[cautious]),
+        new(
+            "undeclared",
+            "no max_tokens, long answers, corrected at the end",
+            corrected(300_000),
+        )
+        .sizes(&[open]),
     ]
 }

@@ -25,7 +25,11 @@ use weir::{
     triage::{Evidence, Transport, judge},
 };
 
-use crate::{account::{Account, Refusal}, demand::Script, hidden::Hidden};
+use crate::{
+    account::{Account, Refusal},
+    demand::Script,
+    hidden::Hidden,
+};
 
 /// From the door to the refused caller.
 const REFUSAL_WAY: Duration = Duration::from_millis(30);
@@ -66,6 +70,8 @@ pub(crate) struct Record {
     pub(crate) log: Vec<Arrived>,
     /// When each reply began or refusal came, in order.
     pub(crate) replies: Vec<f64>,
+    /// Others' calls that were let in, and all of them.
+    pub(crate) others: [u64; 2],
 }
 
 /// An admitted request; left to itself, its caller has gone and the estimate stays.
@@ -109,6 +115,7 @@ impl World {
         Record {
             log: std::mem::take(&mut state.log),
             replies: std::mem::take(&mut state.replies),
+            others: state.account.others,
         }
     }
 
