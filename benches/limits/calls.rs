@@ -9,7 +9,7 @@ use weir::{
         Call, Credential, Deadline, Directives, Fingerprint, Meter, Payload, Plan, RequestId, Sdk,
         Target, TargetId,
     },
-    config::{Config, Env},
+    config::{App, AppId, Config, Env, Priority},
     dialect::{Endpoint, openai::Envelope},
 };
 
@@ -26,25 +26,47 @@ pub(crate) struct Gateway {
     targets: Arc<[Arc<Target>]>,
 }
 
-impl Gateway {
-    /// One upstream by a provider's preset, with weir's key, and `apps` of equal weight.
-    pub(crate) fn new(provider: &str, apps: u32) -> Result<Self> {
-        Self::with(provider, &vec![String::new(); apps as usize])
-    }
+/// How an app stands among the others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    pub(crate) weight: NonZeroU32,
+    pub(crate) priority: Priority,
+}
 
-    /// As [`new`](Self::new), with more settings for each app.
-    pub(crate) fn with(provider: &str, apps: &[String]) -> Result<Self> {
-        let mut text = format!(
+// === impl Standing ===
+
+impl Standing {
+    pub(crate) const EQUAL: Self = Self {
+        weight: NonZeroU32::MIN,
+        priority: Priority::Interactive,
+    };
+
+    fn app(self, number: usize) -> App {
+        App {
+            id: AppId(number as u32 + 1),
+            name: format!("app-{number}").into(),
+            weight: self.weight,
+            priority: self.priority,
+            ..App::anyone()
+        }
+    }
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// One upstream by a provider's preset, with weir's key, and an app for each of `members`.
+    pub(crate) fn new(provider: &str, members: &[Standing]) -> Result<Self> {
+        let text = format!(
             "[[upstream]]\nname = \"hidden\"\nprovider = \"{provider}\"\napi_key = \"sk-of-the-bench\"\n"
         );
-        for (number, settings) in apps.iter().enumerate() {
-            let key = weir::config::hash_key(&format!("sk-app-{number}"));
-            let hash: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-            text +=
-                &format!("[[app]]\nname = \"app-{number}\"\nkey = \"blake3:{hash}\"\n{settings}\n");
-        }
-        let (config, _) = Config::from_text(&text, &Env::from_iter([("", ""); 0]), NonZeroU32::MIN)
+        let none = Env::from_iter([("", ""); 0]);
+        let (mut config, _) = Config::from_text(&text, &none, NonZeroU32::MIN)
             .map_err(|mistakes| format!("the bench's own configuration is wrong: {mistakes}"))?;
+        let apps = members.iter().enumerate();
+        config.apps = apps
+            .map(|(number, member)| Arc::new(member.app(number)))
+            .collect();
         let upstream = config.upstreams.first().ok_or("no upstream")?;
         let target = Target::new(
             TargetId(0),
@@ -71,11 +93,12 @@ impl Gateway {
     fn call(&self, script: &Script) -> Call {
         let now = Instant::now();
         let endpoint = Endpoint::ChatCompletions;
+        let app = Arc::clone(&self.config.apps[script.app as usize]);
         Call {
             id: RequestId::new(),
             arrived: now,
             ready: now,
-            app: Arc::clone(&self.config.apps[script.app as usize]),
+            app: Arc::clone(&app),
             credential: Credential {
                 fingerprint: Fingerprint(script.app),
                 forward: None,
@@ -95,7 +118,10 @@ impl Gateway {
                 ..Envelope::empty(endpoint)
             },
             deadline: Deadline::at(now + PATIENCE),
-            directives: Directives::default(),
+            directives: Directives {
+                batch: app.priority == Priority::Batch,
+                ..Directives::default()
+            },
             sdk: Sdk::default(),
             upgrade: None,
             meter: Meter::default(),

@@ -2,14 +2,14 @@
 //!
 //! Each crowd runs twice, with its intruder and without; what the others feel of it is the difference.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::sleep};
 use weir::stage::limit::Limits;
 
 use crate::{
     Result,
-    calls::Gateway,
+    calls::{Gateway, Standing},
     contender::{Chain, Contender},
     demand::{Demand, Size},
     dice::Dice,
@@ -21,6 +21,8 @@ use crate::{
 
 /// Seconds in which queues and estimates settle.
 const WARM_UP: f64 = 60.0;
+/// Mean time to the next call of a connection whose last call failed, in seconds: even eager apps take a breath then.
+const BREATH: f64 = 2.0;
 
 /// Apps at one provider.
 #[derive(Clone, Debug)]
@@ -38,8 +40,7 @@ pub(crate) struct Crowd {
 /// An app.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
-    pub(crate) weight: NonZeroU32,
-    pub(crate) batch: bool,
+    pub(crate) standing: Standing,
     /// Each sends its next call a while after the last has ended.
     pub(crate) connections: u32,
     /// Mean time to the next call, in seconds.
@@ -106,7 +107,7 @@ impl Crowd {
         };
         let by_weight = with.tokens.iter().zip(&self.members);
         let by_weight: Vec<f64> = by_weight
-            .map(|(tokens, member)| tokens / f64::from(member.weight.get()))
+            .map(|(tokens, member)| tokens / f64::from(member.standing.weight.get()))
             .collect();
         let all: f64 = with.tokens.iter().sum();
         Ok(Shares {
@@ -124,8 +125,8 @@ impl Crowd {
     }
 
     async fn heap(&self, contender: Contender, seed: u64, intrudes: bool) -> Result<Heap> {
-        let settings: Vec<_> = self.members.iter().map(Member::settings).collect();
-        let gateway = Arc::new(Gateway::with("openai", &settings)?);
+        let standings: Vec<_> = self.members.iter().map(|member| member.standing).collect();
+        let gateway = Arc::new(Gateway::new("openai", &standings)?);
         let world = World::new(&self.hidden, seed);
         let chain = contender.chain(&gateway, &world, &self.hidden, &Arc::<Limits>::default());
         let until = self.minutes * 60.0;
@@ -193,16 +194,6 @@ impl Crowd {
     }
 }
 
-// === impl Member ===
-
-impl Member {
-    /// For its `[[app]]`.
-    fn settings(&self) -> String {
-        let priority = if self.batch { "batch" } else { "interactive" };
-        format!("weight = {}\npriority = \"{priority}\"\n", self.weight)
-    }
-}
-
 // === impl Hall ===
 
 impl Hall {
@@ -217,7 +208,15 @@ impl Hall {
         };
         let mut ended = Vec::new();
         loop {
-            sleep(Duration::from_secs_f64(dice.gap(1.0 / member.pause))).await;
+            let answered = ended
+                .last()
+                .is_none_or(|last: &Ended| last.how == How::Answered);
+            let pause = if answered {
+                member.pause
+            } else {
+                member.pause.max(BREATH)
+            };
+            sleep(Duration::from_secs_f64(dice.gap(1.0 / pause))).await;
             if self.world.now() >= self.until {
                 return ended;
             }

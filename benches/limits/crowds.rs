@@ -2,7 +2,10 @@
 
 use std::num::NonZeroU32;
 
+use weir::config::Priority;
+
 use crate::{
+    calls::Standing,
     crowd::{Crowd, CrowdGoal, Member},
     demand::Size,
     dice::Spread,
@@ -23,8 +26,7 @@ const EAGER: f64 = 0.2;
 
 fn member(connections: u32, pause: f64) -> Member {
     Member {
-        weight: NonZeroU32::MIN,
-        batch: false,
+        standing: Standing::EQUAL,
         connections,
         pause,
         size: CHAT,
@@ -41,7 +43,7 @@ fn crowd(name: &'static str, about: &'static str, members: Vec<Member>) -> Crowd
         },
         members,
         intruder: None,
-        minutes: 6.0,
+        minutes: 4.0,
         goal: CrowdGoal::default(),
     }
 }
@@ -57,11 +59,17 @@ fn intruded(mut crowd: Crowd, intruder: Member, goal: CrowdGoal) -> Crowd {
 /// All of them, in the order of the report.
 pub(crate) fn all() -> Vec<Crowd> {
     let batch = |connections| Member {
-        batch: true,
+        standing: Standing {
+            priority: Priority::Batch,
+            ..Standing::EQUAL
+        },
         ..member(connections, EAGER)
     };
     let weights = [1, 2, 4].map(|weight| Member {
-        weight: NonZeroU32::new(weight).unwrap_or(NonZeroU32::MIN),
+        standing: Standing {
+            weight: NonZeroU32::new(weight).unwrap_or(NonZeroU32::MIN),
+            ..Standing::EQUAL
+        },
         ..member(12, EAGER)
     });
     vec![

@@ -14,7 +14,7 @@ use weir::{error::Error, limits::PoolView, stage::limit::Limits};
 
 use crate::{
     Result,
-    calls::Gateway,
+    calls::{Gateway, Standing},
     contender::{Chain, Contender},
     demand::{Arrivals, Script},
     scenario::Scenario,
@@ -78,7 +78,10 @@ pub(crate) fn simulate<T>(seed: u64, work: impl Future<Output = T>) -> Result<T>
 
 async fn trial(scenario: &Scenario, contender: Contender, seed: u64) -> Result<Trial> {
     let (hidden, demand) = (&scenario.hidden, &scenario.demand);
-    let gateway = Gateway::new(scenario.provider, demand.apps)?;
+    let gateway = Gateway::new(
+        scenario.provider,
+        &vec![Standing::EQUAL; demand.apps as usize],
+    )?;
     let world = World::new(hidden, seed);
     let limits = Arc::<Limits>::default();
     let chain = contender.chain(&gateway, &world, hidden, &limits);
