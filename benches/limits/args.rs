@@ -24,6 +24,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 3)]
     pub(crate) seeds: u64,
 
+    /// Calls timed for `cost`
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) calls: u32,
+
     /// Renew the section of docs/limits.md
     #[arg(long)]
     pub(crate) write: bool,

@@ -12,6 +12,7 @@ mod args;
 mod baseline;
 mod calls;
 mod contender;
+mod cost;
 mod crowd;
 mod crowds;
 mod demand;
@@ -61,7 +62,7 @@ fn run(args: &Args) -> Result<ExitCode> {
         .into_iter()
         .filter(|one| args.wants(one.name))
         .collect();
-    if scenarios.is_empty() && crowds.is_empty() {
+    if scenarios.is_empty() && crowds.is_empty() && !args.wants(cost::NAME) {
         return Err("nothing has such a name; see --names".into());
     }
     if args.names {
@@ -71,6 +72,7 @@ fn run(args: &Args) -> Result<ExitCode> {
         crowds
             .iter()
             .for_each(|one| println!("{:<20} {}", one.name, one.about));
+        println!("{:<20} {}", cost::NAME, cost::ABOUT);
         return Ok(ExitCode::SUCCESS);
     }
     let mut report = Report::default();
@@ -93,6 +95,9 @@ fn run(args: &Args) -> Result<ExitCode> {
             let shares = each_seed(args, |seed| crowd.run(contender, seed))?;
             println!("{}", report.shared(crowd, contender, &shares));
         }
+    }
+    if args.wants(cost::NAME) {
+        println!("{}", report.costs(&cost::Costs::measure(args.calls)?));
     }
     if args.write {
         report.write(Path::new(PAGE))?;

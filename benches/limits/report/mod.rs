@@ -9,6 +9,7 @@ use std::{fmt::Write as _, fs, path::Path};
 use crate::{
     Result,
     contender::Contender,
+    cost::{self, Costs},
     crowd::{Crowd, Shares},
     figures::Figures,
     scenario::Scenario,
@@ -18,6 +19,9 @@ pub(crate) use self::table::Table;
 
 const BEGIN: &str = "<!-- measured: begin; written by `cargo bench --bench limits -- --write` -->";
 const END: &str = "<!-- measured: end -->";
+
+/// What stands before the tables.
+const SECTION: &str = include_str!("measured.md");
 
 /// Tables, and what their rows are about.
 #[derive(Debug, Default)]
@@ -56,6 +60,18 @@ impl Report {
         self.row(shared::COLUMNS, shared::cells(crowd, contender, shares))
     }
 
+    /// The row of what a call costs, as it is printed.
+    pub(crate) fn costs(&mut self, costs: &Costs) -> String {
+        let verdict = word(costs.layer < cost::MOST);
+        self.judge(cost::NAME, cost::ABOUT, verdict);
+        let cells = [costs.layer, costs.heard].map(|ns| format!("{ns:.0}"));
+        let [layer, heard] = cells;
+        self.row(
+            COSTS,
+            vec![cost::NAME.to_owned(), layer, heard, verdict.to_owned()],
+        )
+    }
+
     /// A row of the last table, or the first of a new one.
     pub(crate) fn row(
         &mut self,
@@ -85,26 +101,39 @@ impl Report {
         }
     }
 
-    /// Puts it between the markers of `page`, which must have them.
+    /// Puts it between the markers of `page`; where there are none yet, at its end, with what explains it.
     pub(crate) fn write(&self, page: &Path) -> Result<()> {
-        let old = fs::read_to_string(page)?;
-        let parts = old
-            .split_once(BEGIN)
-            .and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-        let (before, after) =
-            parts.ok_or_else(|| format!("{} has no markers: {BEGIN} … {END}", page.display()))?;
-        let mut text: String = self
-            .tables
-            .iter()
-            .map(|table| format!("{}\n", table.markdown()))
-            .collect();
+        let old =
+            fs::read_to_string(page).map_err(|error| format!("{}: {error}", page.display()))?;
+        fs::write(page, self.renewed(&old))?;
+        Ok(())
+    }
+
+    fn renewed(&self, page: &str) -> String {
+        let tables = self.tables.iter().map(|table| table.markdown() + "\n");
+        let mut text: String = tables.collect();
         for (name, about) in &self.about {
             let _ = writeln!(text, "- `{name}`: {about}");
         }
-        fs::write(page, format!("{before}{BEGIN}\n\n{text}\n{END}{after}"))?;
-        Ok(())
+        let marked = page
+            .split_once(BEGIN)
+            .and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+        match marked {
+            Some((before, after)) => format!("{before}{BEGIN}\n\n{text}\n{END}{after}"),
+            None => format!(
+                "{}\n\n{SECTION}\n{BEGIN}\n\n{text}\n{END}\n",
+                page.trim_end()
+            ),
+        }
     }
 }
+
+const COSTS: &[(&str, usize)] = &[
+    ("CPU", 18),
+    ("limit stage ns/call", 19),
+    ("of it, hearing a head ns", 24),
+    ("verdict", 7),
+];
 
 const OK: &str = "ok";
 const SHORT: &str = "short";
