@@ -86,7 +86,7 @@ impl Scenario {
     }
 
     /// Nothing in the issue says how good is good enough.
-    fn to_look_at(mut self) -> Self {
+    fn without_goal(mut self) -> Self {
         self.goal = None;
         self
     }
@@ -213,7 +213,7 @@ fn poor_words() -> Vec<Scenario> {
             "no headers, no numbers",
             heads(Heads::Nothing, Words::Plain),
         )
-        .to_look_at(),
+        .without_goal(),
         new(
             "minus-one",
             "-1 in all headers; refusals tell numbers",

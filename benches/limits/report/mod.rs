@@ -62,7 +62,11 @@ impl Report {
 
     /// The row of what a call costs, as it is printed.
     pub(crate) fn costs(&mut self, costs: &Costs) -> String {
-        let verdict = word(costs.layer < cost::MOST);
+        // Without optimisation it says nothing.
+        let verdict = match cfg!(debug_assertions) {
+            true => "",
+            false => word(costs.layer < cost::MOST),
+        };
         self.judge(cost::NAME, cost::ABOUT, verdict);
         let cells = [costs.layer, costs.heard].map(|ns| format!("{ns:.0}"));
         let [layer, heard] = cells;
