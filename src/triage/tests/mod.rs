@@ -18,23 +18,23 @@ use super::*;
 const CORPUS: &str = include_str!("../../../tests/fixtures/errors.jsonl");
 
 /// One labelled failure.
-struct Row {
+pub(super) struct Row {
     json: Value,
 }
 
 impl Row {
-    fn text(&self, key: &str) -> &str {
+    pub(super) fn text(&self, key: &str) -> &str {
         self.json[key].as_str().unwrap_or_default()
     }
 
-    fn body(&self) -> Vec<u8> {
+    pub(super) fn body(&self) -> Vec<u8> {
         match &self.json["body"] {
             Value::String(text) => text.clone().into_bytes(),
             body => body.to_string().into_bytes(),
         }
     }
 
-    fn headers(&self) -> HeaderMap {
+    pub(super) fn headers(&self) -> HeaderMap {
         let pairs = self.json["headers"].as_object().into_iter().flatten();
         pairs
             .map(|(name, value)| {
@@ -56,7 +56,7 @@ impl Row {
         }
     }
 
-    fn provider(&self) -> Arc<Provider> {
+    pub(super) fn provider(&self) -> Arc<Provider> {
         let name = match self.text("provider") {
             "cloudflare-edge" | "envoy-edge" | "network" => "openai",
             "vertex" => "gemini",
@@ -71,11 +71,11 @@ impl Row {
         }
     }
 
-    fn judged(&self, body: &[u8], headers: &HeaderMap) -> Verdict {
+    pub(super) fn judged(&self, body: &[u8], headers: &HeaderMap) -> Verdict {
         self.judged_by(&self.provider(), body, headers)
     }
 
-    fn judged_by(&self, provider: &Provider, body: &[u8], headers: &HeaderMap) -> Verdict {
+    pub(super) fn judged_by(&self, provider: &Provider, body: &[u8], headers: &HeaderMap) -> Verdict {
         let evidence = Evidence {
             status: u16::try_from(self.json["status"].as_u64().unwrap()).unwrap(),
             headers,
@@ -95,11 +95,11 @@ impl Row {
     }
 }
 
-fn corpus() -> Vec<Row> {
+pub(super) fn corpus() -> Vec<Row> {
     rows_of(CORPUS)
 }
 
-fn rows_of(fixture: &str) -> Vec<Row> {
+pub(super) fn rows_of(fixture: &str) -> Vec<Row> {
     fixture
         .lines()
         .map(|line| Row {
