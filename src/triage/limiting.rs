@@ -158,7 +158,6 @@ fn without_date<'a>(model: &'a str, pattern: &str) -> Option<&'a str> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
     use crate::triage::preset;
 
     #[test]
@@ -170,14 +169,22 @@ mod tests {
             ("openai", "gpt-4-32k-0314", "gpt-4-32k"),
             ("openai", "gpt-4o-mini", "gpt-4o-mini"),
             ("openai", "chatgpt-4o-latest", "chatgpt-4o"),
-            ("openai", "ft:gpt-4o-mini-2024-07-18:acme::abc", "gpt-4o-mini"),
+            (
+                "openai",
+                "ft:gpt-4o-mini-2024-07-18:acme::abc",
+                "gpt-4o-mini",
+            ),
             ("openai", "ft:", "ft:"),
             ("openai", "-latest", "-latest"),
             ("openai", "gpt-4-9999", "gpt-4-9999"),
             ("openai", "babbage-002", "babbage-002"),
             ("anthropic", "claude-opus-4-1-20250805", "claude-opus-4"),
             ("anthropic", "claude-opus-4-6", "claude-opus-4"),
-            ("anthropic-openai", "claude-sonnet-4-5-20250929", "claude-sonnet-4"),
+            (
+                "anthropic-openai",
+                "claude-sonnet-4-5-20250929",
+                "claude-sonnet-4",
+            ),
             ("anthropic", "claude-haiku-4-5-20251001", "claude-haiku-4-5"),
             ("anthropic", "claude-3-5-haiku-latest", "claude-3-5-haiku"),
             ("anthropic", "claude-opus-5", "claude-opus-5"),

@@ -57,7 +57,10 @@ impl ToldLimit {
     /// The wait until the call would be let in, of a bucket that refills steadily.
     pub fn wait(&self) -> Option<Duration> {
         let limit = self.limit?;
-        let window = self.kind.filter(|kind| *kind != Kind::Concurrency)?.window();
+        let window = self
+            .kind
+            .filter(|kind| *kind != Kind::Concurrency)?
+            .window();
         let need = self.used?.checked_add(self.requested?)?;
         if self.requested? > limit {
             return None;
@@ -113,7 +116,9 @@ fn number(found: &Captures<'_>, at: usize) -> Option<u64> {
         Some("m" | "M") => exact * 1e6,
         _ => exact,
     };
-    (0.0..=MOST).contains(&value).then_some(value.round() as u64)
+    (0.0..=MOST)
+        .contains(&value)
+        .then_some(value.round() as u64)
 }
 
 /// What is counted, and the seconds of the window: a kind, and by what a number for the window is to be multiplied and divided
@@ -270,7 +275,10 @@ fn labelled(text: &str, class: Class) -> Option<ToldLimit> {
         kind,
         limit: told(Some(limit)),
         used: told(one(&USED, r"used:? ?|current: ?")),
-        requested: one(&ASKED, r"requested:? ?|asked(?: for)? ?|this call wants |this request needs "),
+        requested: one(
+            &ASKED,
+            r"requested:? ?|asked(?: for)? ?|this call wants |this request needs ",
+        ),
     })
 }
 
@@ -297,23 +305,43 @@ fn by_rate(text: &str, class: Class) -> Option<ToldLimit> {
     static BEFORE: OnceLock<Option<Regex>> = OnceLock::new();
     static BARE: OnceLock<Option<Regex>> = OnceLock::new();
     let group = |found: &Captures<'_>, at: usize| found.get(at).map(|m| m.as_str().to_owned());
-    let mut told = Vec::new();
-    let mut keep = |found: &Captures<'_>, limit: Option<u64>, used, kind: Option<(Kind, u64, u64)>| {
-        let (Some(limit), Some((kind, times, by)), Some(whole)) = (limit, kind, found.get(0)) else {
-            return;
-        };
-        if suits(kind, class) && !is_an_offer(&text[..whole.start()]) {
-            told.push(ToldLimit {
-                kind: Some(kind),
-                limit: Some(scaled(limit, (times, by))),
-                used,
-                requested: None,
-            });
-        }
-    };
     let window = |found: &Captures<'_>, at: usize| {
         seconds_of(group(found, at).as_deref(), found.get(at + 1)?.as_str())
     };
+    let actual = compiled(
+        &ACTUAL,
+        &format!(r"{UNIT} {WINDOW} \(actual/limit\): {NUMBER}/{NUMBER}"),
+    )?;
+    for found in actual.captures_iter(text) {
+        let kind = window(&found, 3)
+            .and_then(|seconds| kind_of(group(&found, 1).as_deref(), &found[2], seconds));
+        let (used, limit) = (number(&found, 5), number(&found, 7));
+        // Of several, the one that is reached refused, whatever the rest of the words made of it.
+        if let (Some((kind, times, by)), true) = (kind, used >= limit && limit > Some(0)) {
+            let limit = limit.map(|limit| scaled(limit, (times, by)));
+            return Some(ToldLimit {
+                kind: Some(kind),
+                limit,
+                ..ToldLimit::default()
+            });
+        }
+    }
+    let mut told = Vec::new();
+    let mut keep =
+        |found: &Captures<'_>, limit: Option<u64>, used, kind: Option<(Kind, u64, u64)>| {
+            let (Some(limit), Some((kind, times, by)), Some(whole)) = (limit, kind, found.get(0))
+            else {
+                return;
+            };
+            if suits(kind, class) && !is_an_offer(&text[..whole.start()]) {
+                told.push(ToldLimit {
+                    kind: Some(kind),
+                    limit: Some(scaled(limit, (times, by))),
+                    used,
+                    requested: None,
+                });
+            }
+        };
     let after = compiled(&AFTER, &format!(r"{NUMBER} ?{UNIT} ?{WINDOW}"))?;
     for found in after.captures_iter(text) {
         let kind = window(&found, 5)
@@ -324,26 +352,16 @@ fn by_rate(text: &str, class: Class) -> Option<ToldLimit> {
     for found in brief.captures_iter(text) {
         keep(&found, number(&found, 1), None, kind_of_short(&found[3]));
     }
-    let actual = compiled(
-        &ACTUAL,
-        &format!(r"{UNIT} {WINDOW} \(actual/limit\): {NUMBER}/{NUMBER}"),
-    )?;
-    for found in actual.captures_iter(text) {
-        let kind = window(&found, 3)
-            .and_then(|seconds| kind_of(group(&found, 1).as_deref(), &found[2], seconds));
-        let (used, limit) = (number(&found, 5), number(&found, 7));
-        // Of several, those that are not reached did not refuse.
-        if used >= limit {
-            keep(&found, limit, None, kind);
-        }
-    }
     let before = compiled(&BEFORE, &format!(r"{UNIT} {WINDOW}: {NUMBER} allowed"))?;
     for found in before.captures_iter(text) {
         let kind = window(&found, 3)
             .and_then(|seconds| kind_of(group(&found, 1).as_deref(), &found[2], seconds));
         keep(&found, number(&found, 5), None, kind);
     }
-    let bare = compiled(&BARE, &format!(r"\b(?:exceeded:|limit of|get) {NUMBER} {WINDOW}"))?;
+    let bare = compiled(
+        &BARE,
+        &format!(r"\b(?:exceeded:|limit of|get) {NUMBER} {WINDOW}"),
+    )?;
     for found in bare.captures_iter(text) {
         let requests = matches!(class, Class::RateLimitedRequests | Class::RateLimitedDay);
         let kind = window(&found, 3).and_then(|seconds| kind_of(None, "requests", seconds));
@@ -357,16 +375,30 @@ fn is_an_offer(before: &str) -> bool {
     let sentence = before.rsplit(['.', ';', '\n']).next().unwrap_or(before);
     let near: String = sentence.chars().rev().take(48).collect();
     let near: String = near.chars().rev().collect::<String>().to_lowercase();
-    ["unlock", "upgrade to", "to get", "to have", "increase to", "raise it to", "up to"]
-        .iter()
-        .any(|word| near.contains(word))
+    [
+        "unlock",
+        "upgrade to",
+        "to get",
+        "to have",
+        "increase to",
+        "raise it to",
+        "up to",
+    ]
+    .iter()
+    .any(|word| near.contains(word))
 }
 
 /// "500 of 500", "1000/1000", "(40k/40k)": all of it is used, or nearly.
 fn of_and_used(text: &str, class: Class) -> Option<ToldLimit> {
+    if text.contains("actual/limit") {
+        return None;
+    }
     static BOTH: OnceLock<Option<Regex>> = OnceLock::new();
     static ASKED: OnceLock<Option<Regex>> = OnceLock::new();
-    let both = compiled(&BOTH, &format!(r"(?:^|[\s(]){NUMBER}(?:/| of ){NUMBER}(?:$|[\s,.);])"))?;
+    let both = compiled(
+        &BOTH,
+        &format!(r"(?:^|[\s(]){NUMBER}(?:/| of ){NUMBER}(?:$|[\s,.);])"),
+    )?;
     let (kind, times, by) = named(text, class).or(match class {
         Class::RateLimitedTokens if text.contains("minute") => Some((Kind::Tokens, 60, 60)),
         _ => None,
@@ -390,14 +422,17 @@ fn at_once(text: &str) -> Option<ToldLimit> {
     let forms = compiled(
         &FORMS,
         &[
-            format!(r"\bconcurren\w*(?: \w+)?: ?{NUMBER}"),
+            format!(r"\bconcurren\w*(?: \w+)?: ?(?:\d+ of )?{NUMBER}"),
             format!(r"{NUMBER} (?:concurrent|parallel|simultaneous)\b"),
             format!(r"\b(?:of|maximum is|allows|current limit:|in-flight limit of|最大并发为) ?{NUMBER}(?: units| in progress| per 0s|\b)"),
         ]
         .join("|"),
     )?;
     let found = forms.captures_iter(text).find_map(|found| {
-        [1, 3, 5].into_iter().find_map(|at| number(&found, at)).filter(|limit| *limit > 0)
+        [1, 3, 5]
+            .into_iter()
+            .find_map(|at| number(&found, at))
+            .filter(|limit| *limit > 0)
     })?;
     // More calls at once than this is no limit for one account.
     (found <= 100_000).then_some(ToldLimit {
@@ -471,7 +506,3 @@ fn of_headers(facts: &Facts, class: Class) -> Option<ToldLimit> {
         requested: None,
     })
 }
-
-#[cfg(test)]
-#[path = "numbers_tests.rs"]
-mod tests;

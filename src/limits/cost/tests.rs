@@ -143,7 +143,8 @@ fn it_survives_a_restart_and_a_spoilt_file() {
     let empty: Calibration = serde_json::from_str("{}").unwrap();
     assert_eq!(empty, Calibration::default());
     let mut spoilt: Calibration =
-        toml::from_str("samples = 9\nfactor = nan\ntold = -inf\noutputs = 3\noutput = 1e300").unwrap();
+        toml::from_str("samples = 9\nfactor = nan\ntold = -inf\noutputs = 3\noutput = 1e300")
+            .unwrap();
     assert!((spoilt.factor() - 1.0).abs() < 1e-9);
     assert_eq!(spoilt.output(None), 0);
     for _ in 0..5 {

@@ -66,12 +66,20 @@ pub(super) fn resolve(
     if let Some(numbers) = numbers(C::Requests) {
         let by_day = way == LimitHeaders::Groq || counters.of.is_some_and(says_day);
         let day = by_day || numbers.is_by_day(Kind::Requests);
-        let kind = if day { Kind::RequestsPerDay } else { Kind::Requests };
+        let kind = if day {
+            Kind::RequestsPerDay
+        } else {
+            Kind::Requests
+        };
         heard.add(numbers.reading(kind, 1));
     }
     if let Some(numbers) = numbers(C::Tokens) {
         let day = way != LimitHeaders::Groq && numbers.is_by_day(Kind::Tokens);
-        let kind = if day { Kind::TokensPerDay } else { Kind::Tokens };
+        let kind = if day {
+            Kind::TokensPerDay
+        } else {
+            Kind::Tokens
+        };
         heard.add(numbers.reading(kind, rounding(way, kind)));
     }
     if let Some(numbers) = numbers(C::Plain) {

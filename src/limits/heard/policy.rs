@@ -30,7 +30,11 @@ pub(super) fn resolve(
     refused: bool,
     heard: &mut Heard,
 ) {
-    let policy = counters.policy.and_then(text).map(items).unwrap_or_default();
+    let policy = counters
+        .policy
+        .and_then(text)
+        .map(items)
+        .unwrap_or_default();
     let standard = counters.standard.and_then(text);
     let mut left = match standard {
         Some(field) if field.contains("remaining=") || field.contains("limit=") => {
@@ -58,7 +62,10 @@ pub(super) fn resolve(
     }
     let known = left.iter().flatten();
     for item in known.clone() {
-        let own = policy.iter().flatten().find(|own| own.name == item.name && !item.name.is_empty());
+        let own = policy
+            .iter()
+            .flatten()
+            .find(|own| own.name == item.name && !item.name.is_empty());
         let own = own.or_else(|| of_limit(&policy, item.limit));
         tell(item, own, clock, refused, heard);
     }
@@ -97,8 +104,7 @@ fn tell(
     let reset = item.reset.and_then(|reset| clock.reset(reset.as_bytes()));
     let limit = item.limit.or(told.limit);
     let window = item.window.or(told.window);
-    if let Some(reading) =
-        counter::windowed(tokens, limit, item.remaining, reset, window, refused)
+    if let Some(reading) = counter::windowed(tokens, limit, item.remaining, reset, window, refused)
     {
         heard.add(reading);
     }

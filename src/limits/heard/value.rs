@@ -64,7 +64,9 @@ pub(super) fn leading_count(value: &[u8]) -> Option<(u64, &[u8])> {
     while let Some(&byte) = value.get(at) {
         match byte {
             b'0'..=b'9' => {
-                number = number.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?;
+                number = number
+                    .checked_mul(10)?
+                    .checked_add(u64::from(byte - b'0'))?;
             }
             b',' if at > 0 && thousands(&value[at + 1..]) => {}
             _ => break,
@@ -174,11 +176,17 @@ fn unit(text: &[u8]) -> Option<(Option<u64>, &[u8])> {
 
 /// `2026-09-01T12:00:17Z`, as long as that and in UTC.
 fn stamp(text: &[u8]) -> Option<SystemTime> {
-    if text.len() != 20 || !matches!(text[10], b'T' | b't' | b' ') || !matches!(text[19], b'Z' | b'z')
+    if text.len() != 20
+        || !matches!(text[10], b'T' | b't' | b' ')
+        || !matches!(text[19], b'Z' | b'z')
     {
         return None;
     }
-    let day = (two(text, 0)? * 100 + two(text, 2)?, two(text, 5)?, two(text, 8)?);
+    let day = (
+        two(text, 0)? * 100 + two(text, 2)?,
+        two(text, 5)?,
+        two(text, 8)?,
+    );
     wait::civil(day.0, day.1, day.2, clock(&text[11..19])?)
 }
 

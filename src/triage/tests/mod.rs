@@ -4,6 +4,7 @@ mod documented;
 mod examined;
 mod guesses;
 mod mutations;
+mod numbers;
 mod unseen;
 mod vendors;
 mod verdicts;
@@ -18,23 +19,23 @@ use super::*;
 const CORPUS: &str = include_str!("../../../tests/fixtures/errors.jsonl");
 
 /// One labelled failure.
-pub(super) struct Row {
+struct Row {
     json: Value,
 }
 
 impl Row {
-    pub(super) fn text(&self, key: &str) -> &str {
+    fn text(&self, key: &str) -> &str {
         self.json[key].as_str().unwrap_or_default()
     }
 
-    pub(super) fn body(&self) -> Vec<u8> {
+    fn body(&self) -> Vec<u8> {
         match &self.json["body"] {
             Value::String(text) => text.clone().into_bytes(),
             body => body.to_string().into_bytes(),
         }
     }
 
-    pub(super) fn headers(&self) -> HeaderMap {
+    fn headers(&self) -> HeaderMap {
         let pairs = self.json["headers"].as_object().into_iter().flatten();
         pairs
             .map(|(name, value)| {
@@ -56,7 +57,7 @@ impl Row {
         }
     }
 
-    pub(super) fn provider(&self) -> Arc<Provider> {
+    fn provider(&self) -> Arc<Provider> {
         let name = match self.text("provider") {
             "cloudflare-edge" | "envoy-edge" | "network" => "openai",
             "vertex" => "gemini",
@@ -71,11 +72,11 @@ impl Row {
         }
     }
 
-    pub(super) fn judged(&self, body: &[u8], headers: &HeaderMap) -> Verdict {
+    fn judged(&self, body: &[u8], headers: &HeaderMap) -> Verdict {
         self.judged_by(&self.provider(), body, headers)
     }
 
-    pub(super) fn judged_by(&self, provider: &Provider, body: &[u8], headers: &HeaderMap) -> Verdict {
+    fn judged_by(&self, provider: &Provider, body: &[u8], headers: &HeaderMap) -> Verdict {
         let evidence = Evidence {
             status: u16::try_from(self.json["status"].as_u64().unwrap()).unwrap(),
             headers,
@@ -95,11 +96,11 @@ impl Row {
     }
 }
 
-pub(super) fn corpus() -> Vec<Row> {
+fn corpus() -> Vec<Row> {
     rows_of(CORPUS)
 }
 
-pub(super) fn rows_of(fixture: &str) -> Vec<Row> {
+fn rows_of(fixture: &str) -> Vec<Row> {
     fixture
         .lines()
         .map(|line| Row {
