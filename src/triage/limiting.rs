@@ -158,7 +158,29 @@ fn without_date<'a>(model: &'a str, pattern: &str) -> Option<&'a str> {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::triage::preset;
+    use super::{Charged, LimitHeaders};
+    use crate::triage::{Provider, preset};
+
+    #[test]
+    fn the_page_on_providers_shows_a_file_that_loads() {
+        let page = include_str!("../../docs/providers.md");
+        let (_, rest) = page.split_once("```toml\n").unwrap();
+        let (text, _) = rest.split_once("```").unwrap();
+        let provider = Provider::from_toml(text, "docs").unwrap();
+        assert_eq!(provider.limiting.headers, LimitHeaders::OpenAi);
+        assert_eq!(provider.limiting.charged, Charged::InputAndOutput);
+        assert_eq!(provider.limiting.pool("acme-big-2"), "acme-big");
+        for (from, to) in [
+            ("headers = \"openai\"", "headers = \"opnai\""),
+            ("charged = \"input+output\"", "charged = \"all\""),
+            ("output_as_produced =", "output_as_produces ="),
+            ("name = \"acme-big\"", "nam = \"acme-big\""),
+        ] {
+            let spoilt = text.replace(from, to);
+            assert_ne!(spoilt, text);
+            assert!(Provider::from_toml(&spoilt, "docs").is_err(), "{to}");
+        }
+    }
 
     #[test]
     fn models_that_share_are_one_pool() {

@@ -1,5 +1,6 @@
 //! Numbers and times as vendors write them, read where they stand. What is rare goes to the parser that failures use.
 
+use std::cell::OnceCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
@@ -15,18 +16,26 @@ const LATEST: Duration = Duration::from_secs(32 * 86_400);
 pub(super) struct Clock<'a> {
     headers: &'a HeaderMap,
     now: SystemTime,
+    /// Read once, on need: most vendors tell no points in time.
+    theirs: OnceCell<SystemTime>,
 }
 
 impl<'a> Clock<'a> {
     pub(super) const fn of(headers: &'a HeaderMap, now: SystemTime) -> Self {
-        Self { headers, now }
+        Self {
+            headers,
+            now,
+            theirs: OnceCell::new(),
+        }
     }
 
     /// The provider's clock, which is the one it means, else ours.
     fn now(&self) -> SystemTime {
-        let date = self.headers.get(http::header::DATE);
-        date.and_then(|date| http_date(date.as_bytes()))
-            .unwrap_or(self.now)
+        *self.theirs.get_or_init(|| {
+            let date = self.headers.get(http::header::DATE);
+            date.and_then(|date| http_date(date.as_bytes()))
+                .unwrap_or(self.now)
+        })
     }
 
     fn until(&self, point: SystemTime) -> Duration {
