@@ -117,11 +117,16 @@ fn is_part_of_a_word(text: &str, found: &Captures<'_>) -> bool {
         return true;
     };
     let rest = &text[whole.end()..];
-    let joined = rest.starts_with(['-', '_', ':', '$', '%'])
+    // A status is no limit: "rate limit 429".
+    let status =
+        found.get(1).is_some_and(|digits| digits.as_str() == "429") && !rest.starts_with(',');
+    let joined = status
+        || rest.starts_with(['-', '_', ':', '$', '%'])
         || rest.starts_with('.') && rest[1..].starts_with(|c: char| c.is_alphanumeric());
     let unit = rest.trim_start().to_ascii_lowercase();
     let other = [
         "mb", "kb", "gb", "bytes", "byte", "hour", "usd", "credit", "dollar", "enqueued", "%",
+        "second", "sec", "minute", "day", "week", "error",
     ];
     joined || other.iter().any(|word| unit.starts_with(word))
 }

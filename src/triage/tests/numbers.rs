@@ -247,6 +247,15 @@ fn what_is_no_limit_of_a_bucket_is_left_out() {
             "Your requests to gpt-4o have exceeded the token rate limit. Please retry after 42 seconds.",
         ),
         ("openai", "Rate limit reached for gpt-4o-2024-08-06."),
+        ("openai-compatible", "Rate limit 429: too many requests"),
+        (
+            "openai-compatible",
+            "Rate limit 5 minutes: too many requests",
+        ),
+        (
+            "openai-compatible",
+            "Too many requests: rate limit 2024-08-06",
+        ),
         (
             "openai-compatible",
             "Usage limit reached for 5 hour. Your limit will reset at 2026-11-20 19:00:00",
