@@ -59,3 +59,87 @@ impl Event {
         event
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::{
+        alerts::slack,
+        limits::{Ended, Kind as Limit},
+    };
+
+    fn foreign(pool: &str, ended: Option<Ended>) -> Foreign {
+        Foreign {
+            upstream: "openai".to_owned(),
+            pool: pool.to_owned(),
+            kind: Limit::Tokens,
+            capacity: 2_000_000,
+            share: 0.384,
+            since: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+            ended,
+        }
+    }
+
+    #[test]
+    fn the_beginning_says_how_much_of_what_goes_elsewhere_and_what_to_do() {
+        let event = Event::foreign(&foreign("gpt-4o", None));
+        let json: serde_json::Value = serde_json::from_slice(&event.to_json()).unwrap();
+        assert_eq!(json["type"], "foreign_use.began");
+        assert_eq!(
+            json["title"],
+            "Foreign use: 38 % of the tokens per minute of gpt-4o at openai goes elsewhere"
+        );
+        assert_eq!(
+            (&json["scope"], &json["key"], &json["since"]),
+            (
+                &"model".into(),
+                &"gpt-4o".into(),
+                &"2027-01-15T08:00:00.000Z".into()
+            )
+        );
+        let text = json["text"].as_str().unwrap();
+        assert!(
+            text.contains("It is 38 % of tokens per minute (2,000,000)."),
+            "{text}"
+        );
+        assert!(text.ends_with(json["advice"].as_str().unwrap()), "{text}");
+        let slack = String::from_utf8(slack::body(&event)).unwrap();
+        assert!(
+            slack.contains("*Do:* Look at the provider's usage page"),
+            "{slack}"
+        );
+    }
+
+    #[test]
+    fn the_end_says_how_long_it_was_and_whether_it_was_seen() {
+        let lasted = Duration::from_secs(3_700);
+        for (unseen, why) in [(false, "is there again"), (true, "cannot be seen")] {
+            let event = Event::foreign(&foreign("gpt-4o", Some(Ended { lasted, unseen })));
+            assert_eq!(event.kind, Kind::ForeignUseEnded);
+            assert_eq!(
+                event.title,
+                "Foreign use over: gpt-4o at openai, after 1h 1m"
+            );
+            assert_eq!(event.duration_seconds, Some(3_700.0));
+            assert!(event.text.contains(why), "{}", event.text);
+            let slack = String::from_utf8(slack::body(&event)).unwrap();
+            assert!(
+                slack.contains("It was 38 % of tokens per minute"),
+                "{slack}"
+            );
+        }
+    }
+
+    #[test]
+    fn calls_without_a_model_concern_the_account() {
+        let event = Event::foreign(&foreign("*", None));
+        assert!(
+            event
+                .title
+                .ends_with("of the account at openai goes elsewhere")
+        );
+        assert_eq!((event.scope, event.key), (None, None));
+    }
+}

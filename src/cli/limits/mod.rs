@@ -3,6 +3,7 @@
 mod numbers;
 mod screen;
 mod table;
+mod words;
 
 use std::{
     io::{self, IsTerminal},

@@ -1,18 +1,21 @@
 //! The page as text: a block for each pool with a row for each limit, then the apps' quotas.
 
-use std::time::Duration;
+use std::time::SystemTime;
 
-use super::numbers::{bar, percent, short, time, whole};
+use super::{
+    numbers::{bar, percent, short, time, whole},
+    words::{cut, folded, in_flight, join, queue, refused},
+};
 use crate::{
     admin::LimitsPage,
-    limits::{BucketView, ConcurrencyView, PoolView, QueueView, RefusalView},
+    limits::{BucketView, PoolView},
     stage::quota::{AllowanceView, QuotaView},
 };
 
 /// From this width on numbers are written out and all columns are there.
-const WIDE: usize = 100;
+const WIDE: usize = 115;
 /// Below it there is no room for bars.
-const SLIM: usize = 60;
+const SLIM: usize = 70;
 /// Below this share of what is left a bar is red; below three times it, yellow.
 const LOW: f64 = 0.1;
 /// Columns: what, left, of, bar, burst, elsewhere, full in, known from.
@@ -43,7 +46,7 @@ struct Row {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Paint {
+pub(super) enum Paint {
     Plain,
     Bold,
     Dim,
@@ -81,9 +84,10 @@ fn has_siblings(page: &LimitsPage, pool: &PoolView) -> bool {
     same.any(|other| other.account != pool.account)
 }
 
-fn left_out(count: usize, what: &str) -> Option<Line> {
+fn left_out(count: usize, what: &str) -> impl Iterator<Item = Line> {
     let text = format!("and {} more {what}", whole(count as u64));
-    (count > 0).then(|| Line::Parts(vec![(Paint::Dim, text)]))
+    let line = Line::Head(String::new(), text);
+    [Line::Blank, line].into_iter().filter(move |_| count > 0)
 }
 
 // === impl Look ===
@@ -124,20 +128,15 @@ impl Look {
         bar(left, of, width)
     }
 
-    fn pool(
-        self,
-        lines: &mut Vec<Line>,
-        pool: &PoolView,
-        siblings: bool,
-        now: Option<std::time::SystemTime>,
-    ) {
+    fn pool(self, lines: &mut Vec<Line>, pool: &PoolView, siblings: bool, now: Option<SystemTime>) {
         let account = pool.account.as_ref().filter(|_| siblings);
         let account = account.map_or_else(String::new, |account| format!(" · account {account}"));
         let title = format!("{} · {}{account}", pool.upstream, pool.pool);
         let others: Vec<_> = pool.models.iter().filter(|m| **m != pool.pool).collect();
         let models = match others.as_slice() {
             [] => String::new(),
-            _ => format!("  {}", join(&pool.models)),
+            some if some.len() < pool.models.len() => format!("  also {}", join(some)),
+            all => format!("  {}", join(all)),
         };
         lines.push(Line::Head(title, models));
         if pool.buckets.is_empty() {
@@ -179,12 +178,12 @@ impl Look {
             more.push(format!("weight {}", quota.weight));
         }
         let then = match &*quota.on_limit {
-            "wait" => "beyond it calls wait",
-            _ => "beyond it calls are refused",
+            "wait" => "calls beyond it wait",
+            _ => "calls beyond it are refused",
         };
         more.push(then.to_owned());
         let title = format!("quota of {}", quota.app);
-        lines.push(Line::Head(title, format!("  {}", more.join(", "))));
+        lines.push(Line::Head(title, format!("  {}", more.join(" · "))));
         lines.extend(
             quota
                 .allowances
@@ -210,7 +209,7 @@ impl Look {
                 none(),
                 none(),
                 none(),
-                "set".to_owned(),
+                none(),
             ],
             left: share(left, of),
         }
@@ -319,8 +318,11 @@ impl Look {
 
     fn parts(self, out: &mut String, parts: &[(Paint, String)]) {
         let mut used = 0;
-        for (paint, text) in parts {
-            let text = cut(text, self.width.saturating_sub(2));
+        let room = self.width.saturating_sub(2);
+        let pieces = parts
+            .iter()
+            .flat_map(|(paint, text)| folded(text, room).into_iter().map(move |t| (paint, t)));
+        for (paint, text) in pieces {
             let length = text.chars().count();
             if used > 0 && used + 3 + length <= self.width {
                 out.push_str(&self.painted(Paint::Dim, " · "));
@@ -348,84 +350,8 @@ impl Look {
     }
 }
 
-fn in_flight(concurrency: ConcurrencyView) -> (Paint, String) {
-    let text = match concurrency.limit {
-        None => format!("{} in flight", concurrency.inflight),
-        Some(limit) => {
-            let from = if concurrency.learned { "tried" } else { "set" };
-            format!("{} of {limit} in flight ({from})", concurrency.inflight)
-        }
-    };
-    (Paint::Plain, text)
-}
-
-fn queue(queue: &QueueView) -> Option<(Paint, String)> {
-    let all = u64::from(queue.interactive) + u64::from(queue.batch);
-    if all == 0 {
-        return None;
-    }
-    let lanes = match (queue.interactive, queue.batch) {
-        (_, 0) => String::new(),
-        (0, _) => " (batch)".to_owned(),
-        (interactive, batch) => format!(" ({interactive} interactive, {batch} batch)"),
-    };
-    let (verb, apps) = match (all, queue.apps) {
-        (1, _) => ("waits", String::new()),
-        (_, 1) => ("wait", " of one app".to_owned()),
-        (_, apps) => ("wait", format!(" of {apps} apps")),
-    };
-    let longest = time(queue.oldest_seconds);
-    let text = format!(
-        "{} {verb}{lanes}{apps}, the longest for {longest}",
-        whole(all)
-    );
-    Some((Paint::Yellow, text))
-}
-
-fn refused(refusal: &RefusalView, now: Option<std::time::SystemTime>) -> (Paint, String) {
-    let at = humantime::parse_rfc3339(&refusal.at).ok();
-    let ago = now
-        .zip(at)
-        .and_then(|(now, at)| now.duration_since(at).ok());
-    let when = ago.as_ref().map(Duration::as_secs_f64).map_or_else(
-        || format!("at {}", refusal.at),
-        |ago| format!("{} ago", time(ago)),
-    );
-    let told = refusal
-        .told_wait_seconds
-        .map_or_else(String::new, |told| format!(", wait {} told", time(told)));
-    let surprise = if refusal.surprise {
-        ", though there was room"
-    } else {
-        ""
-    };
-    let fresh = ago.is_some_and(|ago| ago < Duration::from_secs(60));
-    let paint = if fresh { Paint::Red } else { Paint::Dim };
-    let text = format!("refused {when}: {}{told}{surprise}", refusal.class);
-    (paint, text)
-}
-
 fn share(left: u64, of: u64) -> f64 {
     left as f64 / of.max(1) as f64
-}
-
-/// Some of the names, and how many more there are.
-fn join(names: &[String]) -> String {
-    const SHOWN: usize = 4;
-    let some = names.iter().take(SHOWN).map(String::as_str);
-    let text = some.collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(SHOWN) {
-        0 => text,
-        more => format!("{text} and {more} more"),
-    }
-}
-
-fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
-    format!("{kept}…")
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::limits::{
-    Kind, Source,
+    Kind, QueueView, Source,
     made_up::{bucket, pool, refusal},
 };
 
@@ -107,7 +107,7 @@ fn a_narrow_terminal_shows_short_numbers() {
 
 #[test]
 fn a_slim_one_has_no_bars() {
-    insta::assert_snapshot!(table(&full(), plain(50)));
+    insta::assert_snapshot!(table(&full(), plain(56)));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn accounts_are_named_where_there_are_several() {
 
 #[test]
 fn no_line_is_longer_than_the_terminal() {
-    for width in 60..200 {
+    for width in 56..200 {
         for line in table(&full(), plain(width)).lines() {
             assert!(line.chars().count() <= width, "{width}: {line}");
         }
