@@ -303,7 +303,7 @@ impl Parts {
 
     /// What [`saved_quotas`](Self::saved_quotas) of the last run gave.
     fn restore_quotas(&self, kept: serde_json::Value) {
-        // Seam: `if let Ok(kept) = serde_json::from_value(kept) { self.quotas.restore(kept) }`.
+        // Seam: `if let Ok(kept) = serde_json::from_value(kept) { self.quotas.restore(&kept) }`.
         let _ = kept;
     }
 }

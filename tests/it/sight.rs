@@ -39,7 +39,8 @@ fn page() -> Value {
 
 /// An admin listener that tells this.
 async fn telling(status: u16, body: String) -> Upstream {
-    Upstream::start(move |_, _| vec![Step::Send(upstream::json(status, "", &body))]).await
+    let answer = upstream::json(status, "", &body);
+    Upstream::start(move |_, _| vec![Step::Send(answer.clone()), Step::Close]).await
 }
 
 fn command(directory: &Directory, admin: std::net::SocketAddr, more: &[&str]) -> Command {

@@ -6,7 +6,7 @@ mod table;
 mod words;
 
 use std::{
-    io::{self, IsTerminal},
+    io::{self, ErrorKind, IsTerminal},
     process::ExitCode,
     time::Duration,
 };
@@ -141,6 +141,10 @@ fn fetch(listen: &Listen) -> Result<LimitsPage, String> {
             "{listen} knows no /limits; is it a weir of this version?"
         )),
         Ok((status, _)) => Err(format!("{listen} answers with {status}")),
+        // What std makes of a read that took too long.
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(
+            format!("{listen} (admin) does not answer in time; is it a weir, and is it well?"),
+        ),
         Err(error) => Err(format!(
             "no gateway answers at {listen} (admin): {error}. Limits are in the memory of a running gateway: start one with `weir serve`, or name its configuration with --config"
         )),
