@@ -116,11 +116,12 @@ async fn serve(config: Config, global: &Global) -> ExitCode {
             }
         },
     };
-    announce(&gateway, admin.as_ref());
+    // Before anybody is told that it serves: whoever sends a signal then must not end it by a handler that is missing.
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return cannot_start(&error),
     };
+    announce(&gateway, admin.as_ref());
     signals.until_end(&gateway, global).await;
     tracing::info!(
         inflight = gateway.state.gate.inflight(),
