@@ -10,17 +10,25 @@
 pub mod bucket;
 mod cost;
 mod family;
+mod foreign;
 pub mod heard;
+mod keeper;
 mod kind;
+#[cfg(test)]
+pub(crate) mod made_up;
 mod saved;
+mod store;
 mod view;
 
 pub use self::{
     bucket::Bucket,
     cost::{Calibration, Cost},
     family::family,
+    foreign::{Ended, Foreign},
     heard::{Heard, Reading},
+    keeper::{Keeper, Sources},
     kind::Kind,
     saved::{Saved, SavedBucket, SavedPool},
+    store::{Kept, Store, Surroundings, file_name},
     view::{BucketView, ConcurrencyView, PoolView, QueueView, RefusalView, Source},
 };

@@ -29,6 +29,7 @@ mod process;
 mod redaction;
 mod reload;
 mod sharing;
+mod sight;
 mod support;
 mod tls;
 mod unseen;
