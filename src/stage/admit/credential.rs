@@ -209,7 +209,7 @@ mod tests {
 
     fn app(key: &str) -> Arc<App> {
         Arc::new(App {
-            id: AppId(1),
+            id: crate::config::AppId(1),
             name: "shop".into(),
             key_hash: *blake3::hash(key.as_bytes()).as_bytes(),
             ..App::anyone()

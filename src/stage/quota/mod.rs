@@ -6,6 +6,7 @@
 
 mod layer;
 mod quotas;
+mod view;
 
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 pub use self::{
     layer::{Quota, QuotaLayer},
     quotas::Quotas,
+    view::{AllowanceView, QuotaView},
 };
 
 /// The app has used up its allowance. Nobody was asked.

