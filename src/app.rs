@@ -25,7 +25,7 @@ use self::listen::Listeners;
 use crate::{
     alerts::{self, Alerts},
     call::Target,
-    config::{CachePolicy, Config, UpstreamKey},
+    config::{App, CachePolicy, Config, UpstreamKey},
     failures::Failures,
     outage::{self, Outages},
     stage::{
@@ -272,8 +272,9 @@ impl Parts {
             },
             cache,
             quotas: Arc::new(match before {
-                Some(before) => before.renewed(&config.apps),
-                None => quota::Quotas::new(&config.apps),
+                Some(before) => before.renewed(&config.apps, config.retry.max_wait),
+                None => quota::Quotas::new(&config.apps, config.retry.max_wait)
+                    .with_hook(quota_waits(&state.metrics)),
             }),
             router,
             retry: Arc::new(retry::Shared::new(
@@ -286,6 +287,14 @@ impl Parts {
             config,
         }
     }
+}
+
+fn quota_waits(metrics: &Arc<Metrics>) -> quota::WaitHook {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |app: &App, time: Duration| {
+        let waits = metrics.quota_wait.with_label_values(&[&*app.name]);
+        waits.observe(time.as_secs_f64());
+    })
 }
 
 // === impl Gateway ===
