@@ -280,6 +280,7 @@ impl Parts {
             retry: Arc::new(retry::Shared::new(
                 config.retry.clone(),
                 Arc::clone(&state.circuits),
+                Arc::clone(&state.limits),
                 Arc::clone(&state.metrics),
             )),
             circuits: Arc::clone(&state.circuits),

@@ -206,10 +206,11 @@ fn is_word(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::AppId;
 
     fn app(key: &str) -> Arc<App> {
         Arc::new(App {
-            id: crate::config::AppId(1),
+            id: AppId(1),
             name: "shop".into(),
             key_hash: *blake3::hash(key.as_bytes()).as_bytes(),
             ..App::anyone()

@@ -16,7 +16,6 @@ pub(super) struct Clock {
 /// One moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Now {
-    pub(super) instant: Instant,
     /// Since the clock was made.
     pub(super) micros: u64,
     /// Since 1970.
@@ -34,10 +33,8 @@ impl Clock {
     }
 
     pub(super) fn now(&self) -> Now {
-        let instant = Instant::now();
-        let micros = instant.saturating_duration_since(self.began).as_micros();
+        let micros = self.began.elapsed().as_micros();
         Now {
-            instant,
             micros: u64::try_from(micros).unwrap_or(u64::MAX / 2),
             unix: (self.wall)(),
         }

@@ -72,6 +72,13 @@ impl<S> Layer<S> for QuotaLayer {
 
 // === impl Quota ===
 
+#[cfg(test)]
+impl<S> Quota<S> {
+    pub(super) fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+}
+
 impl<S> Service<Arc<Call>> for Quota<S>
 where
     S: Service<Arc<Call>, Response = Reply, Error = Error, Future: Send + 'static>

@@ -110,7 +110,7 @@ impl Window {
         copy.time_to(amount, now)
     }
 
-    /// The same, if all that is reserved and not settled were given back now: no call can go sooner.
+    /// The same, if all that is reserved and not settled were given back now.
     pub(super) fn least_wait(&mut self, before: u64, amount: u64, now: u64) -> u64 {
         if before == 0 && self.fits(amount, now) {
             return 0;
@@ -124,7 +124,9 @@ impl Window {
         copy.open = 0;
         copy.owed = copy.owed.saturating_add(before);
         copy.pay(now);
+        // A debt that is paid earlier, but all at once, may take longer to be forgotten.
         copy.time_to(amount, now)
+            .min(self.wait(before, amount, now))
     }
 
     /// Gives memory back when nothing is booked.
