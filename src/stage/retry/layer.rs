@@ -14,7 +14,10 @@ use tower::{
     retry::budget::{Budget, TpsBudget},
 };
 
-use super::{Decision, GaveUp, Situation, decide};
+use super::{
+    Decision, GaveUp, Situation, decide,
+    order::{Free, by_wait, is_sooner},
+};
 use crate::{
     call::{Attempt, Call, Plan, Reply, Target},
     config::{self, Prefer},
@@ -63,15 +66,6 @@ struct Loop<'a> {
     turned: usize,
     /// The target that is coming back soonest, and when to ask again.
     hold: Option<(usize, Duration)>,
-}
-
-/// How soon a target could take a call.
-#[derive(Clone, Copy, Debug)]
-struct Free {
-    /// Its circuit lets calls through.
-    usable: bool,
-    /// For its limits; `None`: the call never fits.
-    wait: Option<Duration>,
 }
 
 // === impl Shared ===
@@ -452,67 +446,5 @@ impl Loop<'_> {
             charged.push(target);
         }
         true
-    }
-}
-
-/// Those that are free soonest first. Who cannot take the call at all comes last: it is asked when nobody else is left, and
-/// says why. The route's order breaks ties.
-fn by_wait(targets: &mut [Arc<Target>], free: impl Fn(&Target) -> Free) {
-    // Each is looked at once: what changes meanwhile must not confuse the order.
-    targets.sort_by_cached_key(|target| {
-        let free = free(target);
-        (!free.usable, free.wait.is_none(), free.wait)
-    });
-}
-
-fn is_sooner(error: &Error, than: &Error) -> bool {
-    match (error.retry_after(), than.retry_after()) {
-        (Some(wait), Some(other)) => wait < other,
-        (wait, other) => wait.is_some() && other.is_none(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::stage::breaker::tests::support::{target, upstream};
-
-    fn arranged(free: &[(bool, Option<u64>)]) -> Vec<u32> {
-        let upstream = upstream(config::Limits::default());
-        let mut targets: Vec<_> = (0..)
-            .zip(free)
-            .map(|(id, _)| target(id, "m", &upstream))
-            .collect();
-        by_wait(&mut targets, |target| {
-            let (usable, wait) = free[target.id.0 as usize];
-            let wait = wait.map(Duration::from_millis);
-            Free { usable, wait }
-        });
-        targets.iter().map(|target| target.id.0).collect()
-    }
-
-    #[test]
-    fn the_target_that_is_free_soonest_comes_first() {
-        let (yes, no) = (true, false);
-        assert_eq!(
-            arranged(&[(yes, Some(9)), (yes, Some(0)), (yes, Some(5))]),
-            [1, 2, 0]
-        );
-        // The order of the route breaks ties.
-        assert_eq!(
-            arranged(&[(yes, Some(0)), (yes, Some(0)), (yes, Some(0))]),
-            [0, 1, 2]
-        );
-        // A call that never fits, then open circuits.
-        assert_eq!(
-            arranged(&[
-                (no, Some(0)),
-                (yes, None),
-                (no, None),
-                (yes, Some(60_000)),
-                (no, Some(0))
-            ]),
-            [3, 1, 0, 4, 2]
-        );
     }
 }
