@@ -13,7 +13,8 @@ use tower::{Layer, Service};
 
 use super::{
     Exceeded, Quotas,
-    allowance::{Ask, Place, Taken, Turn},
+    allowance::{Place, Taken, Turn},
+    books::Ask,
 };
 use crate::{
     call::{Call, End, Reply, Watch},

@@ -16,12 +16,14 @@
 //! | `window` | a minute, exact whatever its offset |
 //! | `day` | a calendar day in UTC |
 //! | `pace` | how fast requests may follow each other |
-//! | `allowance` | one app's numbers, and who waits for them |
+//! | `books` | one app's numbers, what is used of them, and what stands in a call's way |
+//! | `allowance` | the same shared by all workers, and the line of those who wait |
 //! | `quotas` | those of all apps |
 //! | `layer` | the tower plumbing |
 //! | `view`, `saved` | for people; for the next run |
 
 mod allowance;
+mod books;
 mod clock;
 mod day;
 mod layer;

@@ -454,7 +454,7 @@ proptest! {
                 task.await.unwrap();
             }
             prop_assert!(most.load(Ordering::SeqCst) <= 3);
-            let passed = passed.lock().unwrap();
+            let passed = passed.lock().unwrap().clone();
             for (from, _) in passed.iter() {
                 let minute = passed.iter().filter(|(at, _)| at >= from && *at < *from + Duration::from_secs(60));
                 let (requests, tokens) = minute.fold((0, 0), |(n, sum), (_, tokens)| (n + 1, sum + tokens));
