@@ -25,7 +25,7 @@ use self::listen::Listeners;
 use crate::{
     alerts::{self, Alerts},
     call::Target,
-    config::{CachePolicy, Config, Remember, UpstreamKey},
+    config::{App, CachePolicy, Config, Remember, UpstreamKey},
     failures::Failures,
     limits::{Keeper, Kept, Sources, Store},
     outage::{self, Outages},
@@ -272,13 +272,15 @@ impl Parts {
             },
             cache,
             quotas: Arc::new(match before {
-                Some(before) => before.renewed(&config.apps),
-                None => quota::Quotas::new(&config.apps),
+                Some(before) => before.renewed(&config.apps, config.retry.max_wait),
+                None => quota::Quotas::new(&config.apps, config.retry.max_wait)
+                    .with_hook(quota_waits(&state.metrics)),
             }),
             router,
             retry: Arc::new(retry::Shared::new(
                 config.retry.clone(),
                 Arc::clone(&state.circuits),
+                Arc::clone(&state.limits),
                 Arc::clone(&state.metrics),
             )),
             circuits: Arc::clone(&state.circuits),
@@ -291,21 +293,28 @@ impl Parts {
 impl Parts {
     /// How far apps have come with their quotas.
     pub fn quota_views(&self) -> Vec<quota::QuotaView> {
-        // Seam: `self.quotas.views()`.
-        Vec::new()
+        self.quotas.views()
     }
 
     /// The apps' day counts, for the next run.
     fn saved_quotas(&self) -> serde_json::Value {
-        // Seam: `serde_json::to_value(self.quotas.saved()).unwrap_or_default()`.
-        serde_json::Value::Null
+        serde_json::to_value(self.quotas.saved()).unwrap_or_default()
     }
 
     /// What [`saved_quotas`](Self::saved_quotas) of the last run gave.
     fn restore_quotas(&self, kept: serde_json::Value) {
-        // Seam: `if let Ok(kept) = serde_json::from_value(kept) { self.quotas.restore(&kept) }`.
-        let _ = kept;
+        if let Ok(kept) = serde_json::from_value(kept) {
+            self.quotas.restore(&kept);
+        }
     }
+}
+
+fn quota_waits(metrics: &Arc<Metrics>) -> quota::WaitHook {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |app: &App, time: Duration| {
+        let waits = metrics.quota_wait.with_label_values(&[&*app.name]);
+        waits.observe(time.as_secs_f64());
+    })
 }
 
 // === impl Gateway ===
