@@ -47,7 +47,7 @@ impl Screen {
     }
 
     /// Says what is wrong, above the page that was seen last.
-    pub(super) fn show_trouble(&mut self, why: &str) -> io::Result<()> {
+    pub(super) fn show_trouble(&self, why: &str) -> io::Result<()> {
         let page = format!("weir: {why}. Seen last:\n\n{}", self.last);
         let mut out = io::stdout().lock();
         out.write_all(frame(&page, size().1).as_bytes())?;
