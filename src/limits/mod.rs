@@ -7,13 +7,20 @@
 //! `stage::limit` holds attempts back with it, `stage::retry` asks it who is free soonest, `weir limits`, `/status` and the
 //! metrics show it. What was learnt is kept for the next run ([`Saved`]).
 
+mod account;
 pub mod bucket;
+mod concurrency;
 mod cost;
 mod family;
 pub mod heard;
 mod kind;
+mod limits;
+mod pool;
+mod queue;
+mod reservation;
 mod saved;
 mod view;
+mod waiter;
 
 pub use self::{
     bucket::Bucket,
@@ -21,6 +28,9 @@ pub use self::{
     family::family,
     heard::{Heard, Reading},
     kind::Kind,
+    limits::{Limits, WaitHook},
+    reservation::Reservation,
     saved::{Saved, SavedBucket, SavedPool},
     view::{BucketView, ConcurrencyView, PoolView, QueueView, RefusalView, Source},
+    waiter::Denied,
 };
