@@ -1,18 +1,79 @@
 //! One limit of a provider, as far as it is known: how much there is, how much is left, and how much of it may go now.
 //!
-//! Plain data: the time comes in as an argument, and locks are the caller's.
+//! Plain data: the time comes in as an argument, and locks are the caller's. What may go is the least of four:
+//!
+//! | file | what it holds to |
+//! | --- | --- |
+//! | `pace` | a few seconds' burst, then the rate |
+//! | `window` | at most the limit in any window, wherever it begins |
+//! | `count` | what the provider says is left |
+//! | `foreign` | not ours: what others take with the same account |
+//!
+//! `window` is left out where replies have proved that the provider's bucket refills steadily, and nobody set a lower number: such a
+//! bucket allows more, and its own count is the better word. `guess` stands in for a limit that nobody tells.
+
+mod count;
+mod foreign;
+mod guess;
+mod pace;
+mod window;
+
+#[cfg(test)]
+mod tests;
 
 use std::{num::NonZeroU64, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{BucketView, Kind, SavedBucket, heard::Reading};
+use self::{
+    count::{Count, Law},
+    foreign::{Foreign, Look},
+    guess::Guess,
+    pace::{Pace, Shape},
+    window::Window,
+};
+use super::{BucketView, Kind, SavedBucket, Source, heard::Reading};
 use crate::triage::DayReset;
+
+/// Of a rate that is held to without the provider's count, so much is used: clocks and networks differ.
+const SPARE: f64 = 0.98;
+/// Our estimate of a request's tokens may be too high: what is larger than the limit by less than this may still fit.
+const ESTIMATE: f64 = 0.8;
+/// A refusal's text says less than headers that have changed since, or after this time.
+const TEXT_HOLDS: Duration = Duration::from_secs(600);
+/// Calls of a few tokens each that may always go at once.
+const FEW_REQUESTS: f64 = 10.0;
+const FEW_TOKENS: f64 = 50_000.0;
+/// No provider counts in larger numbers; what tells them is wrong.
+const LARGEST: u64 = 1 << 50;
+/// What was used of a minute is not worth remembering, what was learnt of a limit is, for so long.
+const REMEMBERED: u64 = 7 * 86_400;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
 pub struct Bucket {
     kind: Kind,
+    reset: DayReset,
+    window: Duration,
+    set: Option<f64>,
+    /// By headers.
+    told: Option<f64>,
+    /// By a refusal: the limit, what headers said then, and when.
+    text: Option<(f64, Option<f64>, Instant)>,
+    guess: Option<Guess>,
+    remembered: bool,
+    pace: Option<Pace>,
+    ring: Option<Window>,
+    count: Option<Count>,
+    foreign: Foreign,
+    /// Reserved since the beginning.
+    taken: u64,
+    /// Used less reserved, of all that was settled.
+    corrected: f64,
+    reserved: u64,
+    blocked: Option<Instant>,
+    /// When somebody last had to wait.
+    wanted: Option<Instant>,
 }
 
 /// How far a call may go into what is there.
@@ -44,6 +105,12 @@ pub struct Mark {
     pub at: Instant,
     /// How much.
     pub amount: u64,
+    /// Reserved since the beginning, this included.
+    after: u64,
+    /// Taken in the window before it.
+    before: u64,
+    /// Corrections by then.
+    corrected: f64,
 }
 
 /// The provider refused for this limit.
@@ -56,71 +123,513 @@ pub struct Refusal {
     pub wait: Option<Duration>,
 }
 
+// === impl Standing ===
+
+impl Standing {
+    /// Share of the burst that is left for others.
+    const fn floor(self) -> f64 {
+        match self {
+            Self::First => 0.0,
+            Self::Common => 0.5,
+            Self::Last => 0.9,
+        }
+    }
+
+    /// Share of the whole limit that is left for others.
+    const fn spare(self) -> f64 {
+        match self {
+            Self::First => 0.0,
+            Self::Common => 0.01,
+            Self::Last => 0.03,
+        }
+    }
+}
+
 // === impl Bucket ===
 
 impl Bucket {
     /// Nothing is known: everything passes.
     pub fn new(kind: Kind, reset: DayReset, now: Instant) -> Self {
-        let _ = (reset, now);
-        Self { kind }
+        // A window of its own is made when there is a limit; until then what passes is counted for a guess.
+        let ring = (!kind.is_long()).then(|| Window::new(kind.window(), now));
+        Self {
+            kind,
+            reset,
+            window: kind.window(),
+            set: None,
+            told: None,
+            text: None,
+            guess: None,
+            remembered: false,
+            pace: None,
+            ring,
+            count: None,
+            foreign: Foreign::default(),
+            taken: 0,
+            corrected: 0.0,
+            reserved: 0,
+            blocked: None,
+            wanted: None,
+        }
     }
 
     /// Never more than this, whatever is learnt; `None`: as learnt.
-    pub fn set(&mut self, most: Option<NonZeroU64>, now: Instant) {
-        let _ = (most, now);
+    pub fn set(&mut self, most: Option<NonZeroU64>) {
+        self.set = most.map(|most| most.get() as f64);
     }
 
     /// The capacity of a window, if it is known.
     pub fn limit(&self) -> Option<u64> {
-        None
+        self.most().map(|limit| limit as u64)
+    }
+
+    /// Whether the provider itself has told it.
+    pub fn is_told(&self) -> bool {
+        self.told.is_some() || self.text.is_some()
     }
 
     /// Whether `amount` may be taken.
     pub fn ask(&mut self, amount: u64, standing: Standing, now: Instant) -> Room {
-        let _ = (amount, standing, now);
-        Room::Now
+        let Some(limit) = self.most() else {
+            return self.blocked_for(now).map_or(Room::Now, Room::In);
+        };
+        let amount = match self.fitting(amount, limit) {
+            Some(amount) => amount,
+            None => return Room::Never(limit as u64),
+        };
+        let wait = self.wait(amount, limit, standing, now);
+        if wait.is_zero() {
+            return Room::Now;
+        }
+        self.wanted = Some(now);
+        Room::In(wait)
     }
 
     /// Takes it, whatever [`ask`](Self::ask) says.
     pub fn take(&mut self, amount: u64, now: Instant) -> Mark {
-        Mark { at: now, amount }
+        let before = self.ring.as_mut().map_or(0, |ring| ring.sum(now));
+        let amount = amount.min(LARGEST);
+        self.taken = self.taken.saturating_add(amount);
+        self.reserved = self.reserved.saturating_add(amount);
+        if let Some(shape) = self.shape(now) {
+            let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
+            pace.take(amount as f64, shape, now);
+        }
+        if let Some(ring) = &mut self.ring {
+            ring.take(amount, now);
+        }
+        if let Some(count) = &mut self.count {
+            count.take(amount as f64);
+        }
+        Mark {
+            at: now,
+            amount,
+            after: self.taken,
+            before,
+            corrected: self.corrected,
+        }
     }
 
-    /// The call is over and took `actual`; less or more than it had reserved.
+    /// The call was answered well: its burst was none too many.
+    pub fn answered(&mut self, mark: Mark, now: Instant) {
+        let wanted = self.wanted.is_some_and(|wanted| wanted >= mark.at);
+        if let Some(guess) = &mut self.guess
+            && self.told.is_none()
+        {
+            guess.answered(mark.at, wanted, now);
+        }
+        if let Some(shape) = self.shape(now)
+            && let Some(pace) = &mut self.pace
+        {
+            pace.answered(mark.at, shape, now);
+        }
+    }
+
+    /// The call is over and took `actual`; less or more than it had reserved. 0: the provider has not counted it.
     pub fn settle(&mut self, mark: Mark, actual: u64, now: Instant) {
-        let _ = (mark, actual, now);
+        let actual = actual.min(LARGEST);
+        self.reserved = self.reserved.saturating_sub(mark.amount);
+        self.corrected += actual as f64 - mark.amount as f64;
+        if let Some(ring) = &mut self.ring {
+            ring.correct(mark.at, mark.amount, actual, now);
+        }
+        let counted = self.count.as_ref().is_some_and(Count::is_by_headers);
+        if let Some(count) = &mut self.count {
+            if !counted {
+                count.give_back(mark.amount as f64 - actual as f64);
+            } else if actual == 0 && !count.has_heard(mark) {
+                count.give_back(mark.amount as f64);
+            }
+        }
+        let Some(pace) = &mut self.pace else { return };
+        if actual < mark.amount {
+            pace.give_back((mark.amount - actual) as f64);
+        } else if !counted && let Some(shape) = self.shape(now) {
+            // Where the provider tells what is left, its word says what it charged.
+            let more = (actual - mark.amount) as f64;
+            if let Some(pace) = &mut self.pace {
+                pace.take(more, shape, now);
+            }
+        }
     }
 
     /// A reply to the call that took `mark` tells this.
     pub fn heard(&mut self, mark: Mark, reading: &Reading, now: Instant) {
-        let _ = (mark, reading, now);
+        if let Some(window) = reading.window.filter(|window| !window.is_zero())
+            && window != self.window
+        {
+            self.window = window;
+            self.ring = (!self.kind.is_long()).then(|| Window::new(window, now));
+        }
+        let limit = reading.limit.filter(|limit| (1..=LARGEST).contains(limit));
+        let limit = limit.map(|limit| limit as f64);
+        if let Some(limit) = limit
+            && self
+                .count
+                .as_ref()
+                .is_none_or(|count| count.heard_at() <= mark.at)
+        {
+            if self.told != Some(limit) {
+                self.foreign.again();
+            }
+            self.told = Some(limit);
+            self.remembered = false;
+            let stale = |at: Instant| now.saturating_duration_since(at) > TEXT_HOLDS;
+            self.text = self.text.filter(|(_, _, at)| !stale(*at));
+        }
+        let (Some(law), Some(remaining)) = (self.law(), reading.remaining) else {
+            return;
+        };
+        match &mut self.count {
+            Some(count) => count.hear(law, mark, reading, self.taken, now),
+            None => self.count = Count::new(law, mark, reading, self.taken, now),
+        }
+        let fixed = self.count.as_ref().is_some_and(|count| count.is_fixed(law));
+        if !self.kind.is_long() {
+            self.foreign.look(Look {
+                mark,
+                remaining: remaining as f64,
+                limit: law.limit,
+                refill: if fixed { 0.0 } else { law.rate },
+                rounding: f64::from(reading.rounding),
+            });
+        }
     }
 
-    /// The provider refused the call that took `mark`, for this limit. Whether that was a surprise. The caller settles too.
+    /// The provider refused the call that took `mark`, for this limit, and what its reply's head told was heard. Whether it had room, as
+    /// far as anybody knew. The caller settles too.
     pub fn refused(&mut self, mark: Mark, refusal: &Refusal, now: Instant) -> bool {
-        let _ = (mark, refusal, now);
-        false
+        let amount = refusal.requested.map_or(mark.amount as f64, |n| n as f64);
+        let refusal = &Refusal {
+            limit: refusal.limit.filter(|limit| (1..=LARGEST).contains(limit)),
+            ..*refusal
+        };
+        if let Some(limit) = refusal.limit {
+            self.text = Some((limit as f64, self.told, now));
+            self.remembered = false;
+        }
+        let (limit, used) = (refusal.limit, refusal.used);
+        let numbers = limit
+            .zip(used)
+            .map(|(limit, used)| limit as f64 - used as f64);
+        let law = self.law();
+        // What was left there, this call not counted.
+        let left = numbers.or_else(|| {
+            let count = self.count.as_mut()?;
+            let heard = count.heard_at() == mark.at;
+            heard
+                .then(|| law.map(|law| count.level(law, now)))
+                .flatten()
+        });
+        if let (Some(law), Some(used)) = (law, used) {
+            let count = self
+                .count
+                .get_or_insert_with(|| Count::restored(law.limit, mark.at));
+            count.refused(law, mark, used as f64, self.taken, now);
+        } else if let Some(law) = law
+            && self.kind.is_long()
+        {
+            // A day is over: nothing is left until it is told to come back.
+            let count = self.count.get_or_insert_with(|| Count::restored(0.0, now));
+            count.empty(law, now, refusal.wait);
+        }
+        self.try_upwards(mark, refusal, now);
+        let empty = left.is_some_and(|left| left < amount);
+        if let Some(wait) = refusal.wait.filter(|_| numbers.is_none() || !empty) {
+            let longest = self.window + self.window / 10;
+            let until = now + wait.min(longest);
+            self.blocked = Some(self.blocked.map_or(until, |blocked| blocked.max(until)));
+        }
+        if empty || self.kind.is_long() {
+            return false;
+        }
+        let Some(shape) = self.shape(now) else {
+            return false;
+        };
+        let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
+        pace.surprised(mark.at, shape, now)
+    }
+
+    /// A limit that no header tells is tried upwards, from what is known of it.
+    fn try_upwards(&mut self, mark: Mark, refusal: &Refusal, now: Instant) {
+        if self.told.is_some() || self.kind.is_long() {
+            return;
+        }
+        if let Some(limit) = refusal.limit {
+            let limit = limit as f64;
+            let same = self.guess.is_some_and(|guess| guess.begun_at(limit));
+            match &mut self.guess {
+                Some(guess) if same => guess.too_high(mark.at, now),
+                _ => self.guess = Some(Guess::known(limit, now)),
+            }
+            return;
+        }
+        let refused = guess::Refused {
+            sent: mark.at,
+            taken: (mark.after - mark.amount) as f64,
+            within: mark.before as f64,
+            one_in: refusal.wait.filter(|_| self.kind.counts_requests()),
+        };
+        let window = self.window.as_secs_f64();
+        match &mut self.guess {
+            Some(guess) => guess.refused(refused, window, now),
+            None => self.guess = Some(Guess::new(refused, window, now)),
+        }
     }
 
     /// Reserved and not settled.
     pub fn reserved(&self) -> u64 {
-        0
+        self.reserved
     }
 
     /// For people; `None` while nothing is known.
     pub fn view(&mut self, now: Instant) -> Option<BucketView> {
-        let _ = (now, self.kind);
-        None
+        let limit = self.most()?;
+        let law = self.law();
+        let level = self
+            .count
+            .as_mut()
+            .zip(law)
+            .map(|(count, law)| count.level(law, now));
+        let in_window = self.strict().then_some(()).and(self.ring.as_mut());
+        let in_window = in_window.map(|ring| limit - ring.sum(now) as f64);
+        let remaining = level
+            .unwrap_or(limit)
+            .min(in_window.unwrap_or(limit))
+            .clamp(0.0, limit);
+        let full_in = match (self.count.as_mut(), law) {
+            (Some(count), Some(law)) => count.full_in(law, now),
+            _ => Duration::from_secs_f64(
+                (limit - remaining) / limit.max(1.0) * self.window.as_secs_f64(),
+            ),
+        };
+        let burst = self.shape(now).map_or(limit, |shape| {
+            self.pace
+                .get_or_insert_with(|| Pace::new(shape, now))
+                .burst()
+        });
+        Some(BucketView {
+            kind: self.kind,
+            capacity: limit as u64,
+            remaining: remaining as u64,
+            source: self.source(),
+            burst: burst.min(limit) as u64,
+            foreign_share: self.foreign_share(),
+            reserved: self.reserved,
+            full_in_seconds: (full_in.as_secs_f64() * 1e3).round() / 1e3,
+        })
+    }
+
+    /// What others take of the provider's limit, 0 to 1.
+    pub fn foreign_share(&self) -> Option<f64> {
+        let law = self.law()?;
+        self.foreign.share(law.rate)
     }
 
     /// For the next run; `None`: nothing worth keeping. `unix`: seconds since 1970.
     pub fn saved(&mut self, now: Instant, unix: u64) -> Option<SavedBucket> {
-        let _ = (now, unix);
-        None
+        let (limit, source) = self.learnt()?;
+        let law = self.law()?;
+        let level = self.count.as_mut().map(|count| count.level(law, now));
+        let sum = self.ring.as_mut().map_or(0, |ring| ring.sum(now)) as f64;
+        Some(SavedBucket {
+            kind: self.kind,
+            limit: limit as u64,
+            source,
+            burst: self.pace.as_ref().and_then(Pace::learnt),
+            used: level.map_or(sum, |level| (law.limit - level).max(0.0)),
+            foreign_share: self.foreign_share(),
+            heard_at: unix,
+        })
     }
 
     /// What the last run learnt. Too old, it is forgotten.
     pub fn restore(&mut self, saved: &SavedBucket, now: Instant, unix: u64) {
-        let _ = (saved, now, unix);
+        let passed = unix.saturating_sub(saved.heard_at);
+        if passed > REMEMBERED || saved.limit == 0 {
+            return;
+        }
+        let limit = saved.limit as f64;
+        self.remembered = true;
+        match saved.source {
+            Source::Tried | Source::Refusal => {
+                self.guess = Some(Guess::known(limit, now));
+                if saved.source == Source::Refusal {
+                    self.text = Some((limit, None, now));
+                }
+            }
+            _ => self.told = Some(limit),
+        }
+        let Some(law) = self.law() else { return };
+        let left = limit - (saved.used - law.rate * passed as f64).max(0.0);
+        if !law.fixed && (self.kind.is_long() || self.told.is_some()) {
+            self.count = Some(Count::restored(left, now));
+        }
+        if let Some(share) = saved.foreign_share.filter(|_| passed < 3_600) {
+            self.foreign.restore(share * law.rate);
+        }
+        if let (Some(burst), Some(shape)) = (saved.burst, self.shape(now)) {
+            let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
+            pace.restore(burst, now);
+        }
+    }
+
+    // What is known.
+
+    /// What was learnt, and from whom.
+    fn learnt(&self) -> Option<(f64, Source)> {
+        match (self.told, self.text, &self.guess) {
+            (Some(told), Some((text, then, _)), _) if text < told && then == Some(told) => {
+                Some((text, Source::Refusal))
+            }
+            (Some(told), _, _) => Some((told, Source::Headers)),
+            (None, Some((text, ..)), Some(guess)) if guess.limit() <= text => {
+                Some((text, Source::Refusal))
+            }
+            (None, _, Some(guess)) => Some((guess.limit(), Source::Tried)),
+            (None, Some((text, ..)), None) => Some((text, Source::Refusal)),
+            (None, None, None) => None,
+        }
+    }
+
+    fn source(&self) -> Source {
+        match (self.learnt(), self.set) {
+            (None, _) => Source::Set,
+            (Some((learnt, _)), Some(set)) if set < learnt => Source::Set,
+            _ if self.remembered => Source::Remembered,
+            (Some((_, source)), _) => source,
+        }
+    }
+
+    /// The lower of what is set and what is learnt.
+    fn most(&self) -> Option<f64> {
+        let learnt = self.learnt().map(|(limit, _)| limit);
+        match (self.set, learnt) {
+            (Some(set), Some(learnt)) => Some(set.min(learnt)),
+            (set, learnt) => set.or(learnt),
+        }
+    }
+
+    /// The provider's law; none where only a number of ours is known.
+    fn law(&self) -> Option<Law> {
+        let (limit, _) = self.learnt()?;
+        Some(Law {
+            limit,
+            rate: limit / self.window.as_secs_f64().max(1e-3),
+            fixed: self.kind.is_long() && self.reset != DayReset::Refill,
+        })
+    }
+
+    /// What is ours of the limit, and what of it is set by us.
+    fn ours(&self) -> Option<(f64, bool)> {
+        let free = self
+            .foreign_share()
+            .map_or(1.0, |share| (1.0 - share).max(0.05));
+        let learnt = self.learnt().map(|(limit, _)| limit * free);
+        match (self.set, learnt) {
+            (Some(set), Some(learnt)) => Some((set.min(learnt), set < learnt)),
+            (Some(set), None) => Some((set, true)),
+            (None, learnt) => learnt.map(|learnt| (learnt, false)),
+        }
+    }
+
+    /// Whether any window is held to the limit: not where the provider has shown a law that allows more.
+    fn strict(&self) -> bool {
+        let set = self.ours().is_some_and(|(_, set)| set);
+        let refills = self.count.as_ref().is_some_and(Count::refills);
+        !self.kind.is_long() && (set || !refills)
+    }
+
+    fn shape(&mut self, now: Instant) -> Option<Shape> {
+        if self.kind.is_long() {
+            return None;
+        }
+        let (ours, _) = self.ours()?;
+        let whole = ours / self.window.as_secs_f64().max(1e-3);
+        let share = if self.strict() {
+            SPARE
+        } else {
+            // The provider's count is known: all is used while there is plenty, and less than all when it runs out.
+            let law = self.law()?;
+            let left = self
+                .count
+                .as_mut()
+                .map_or(0.0, |count| count.level(law, now))
+                / law.limit.max(1.0);
+            (0.9 + 0.5 * left).clamp(0.9, 1.0)
+        };
+        Some(Shape {
+            rate: whole * share,
+            limit: ours,
+            few: if self.kind.counts_tokens() {
+                FEW_TOKENS
+            } else {
+                FEW_REQUESTS
+            },
+        })
+    }
+
+    /// The amount that is waited for, or none when it never fits.
+    fn fitting(&self, amount: u64, limit: f64) -> Option<f64> {
+        let amount = amount as f64;
+        if amount <= limit {
+            return Some(amount);
+        }
+        let certain = match self.source() {
+            Source::Set | Source::Headers | Source::Refusal => true,
+            Source::Tried | Source::Remembered => false,
+        };
+        let learnt = self.source() != Source::Set;
+        let estimated = learnt && self.kind.counts_tokens() && amount * ESTIMATE <= limit;
+        (!certain || estimated).then_some(limit)
+    }
+
+    fn wait(&mut self, amount: f64, limit: f64, standing: Standing, now: Instant) -> Duration {
+        let mut wait = self.blocked_for(now).unwrap_or_default();
+        if let Some(shape) = self.shape(now) {
+            let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
+            wait = wait.max(pace.wait(amount, standing.floor(), shape, now));
+        }
+        if self.strict()
+            && let (Some((ours, _)), Some(ring)) = (self.ours(), &mut self.ring)
+        {
+            let most = (ours * (1.0 - standing.spare())).max(amount);
+            wait = wait.max(ring.wait(amount as u64, most as u64, now));
+        }
+        if let (Some(law), Some(count)) = (self.law(), &mut self.count) {
+            let others = self.foreign.rate() * 0.5;
+            let floor = (limit * (0.01 + standing.spare())).floor() + others;
+            wait = wait.max(count.wait(amount, floor, law, now));
+        }
+        wait
+    }
+
+    fn blocked_for(&mut self, now: Instant) -> Option<Duration> {
+        let left = self.blocked?.saturating_duration_since(now);
+        if left.is_zero() {
+            self.blocked = None;
+            return None;
+        }
+        Some(left)
     }
 }

@@ -1,0 +1,329 @@
+//! The provider's own count, as far as replies tell it: what is left there, and by which law it comes back.
+//!
+//! A reply's `remaining` is what was left when its call was admitted there, which is about when it was sent. Since then the provider
+//! has refilled, and we have taken more; both are known here, so a figure that is seconds old says what is left now.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Mark;
+use crate::limits::heard::Reading;
+
+/// Replies in a row that must agree on the law.
+const PROOF: i16 = 3;
+const MOST_PROOF: i16 = 8;
+/// In the middle of a fixed window a reply looks as if it refilled: what was learnt in a whole window outweighs that.
+const LEAST_PROOF: i16 = -120;
+/// Replies that come closer together are one.
+const APART: Duration = Duration::from_millis(200);
+
+/// See the module's documentation.
+#[derive(Clone, Debug)]
+pub(super) struct Count {
+    /// What is left at `at`, our reservations since taken off. Negative: we have reserved more than there was.
+    level: f64,
+    at: Instant,
+    /// The latest call whose reply was heard, by the time it was sent.
+    heard: Instant,
+    /// Above zero: `reset` is the time to refill what is used; below: the end of a fixed window.
+    proof: i16,
+    proved: Option<Instant>,
+    /// Headers tell it, and not only refusals.
+    by_headers: bool,
+    /// In a fixed window: when all comes back.
+    resets: Option<Instant>,
+}
+
+/// The provider's own figures.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Law {
+    pub(super) limit: f64,
+    /// Per second, in a bucket that refills.
+    pub(super) rate: f64,
+    /// It comes back at one point in time, whatever the replies say.
+    pub(super) fixed: bool,
+}
+
+// === impl Law ===
+
+impl Law {
+    fn window(&self) -> Duration {
+        Duration::from_secs_f64((self.limit / self.rate.max(1e-9)).clamp(1.0, 1e8))
+    }
+}
+
+// === impl Count ===
+
+impl Count {
+    /// `remaining`, as the reply to the call of `mark` told it. `taken`: our reservations since the beginning.
+    pub(super) fn new(
+        law: Law,
+        mark: Mark,
+        reading: &Reading,
+        taken: u64,
+        now: Instant,
+    ) -> Option<Self> {
+        let remaining = reading.remaining?;
+        let mut count = Self {
+            level: law.limit,
+            at: mark.at,
+            heard: mark.at,
+            proof: 0,
+            proved: None,
+            by_headers: true,
+            resets: None,
+        };
+        count.learn_law(law, reading, remaining as f64, mark.at);
+        count.sync(law, mark, remaining as f64, reading.reset, taken, now);
+        Some(count)
+    }
+
+    /// From the last run.
+    pub(super) fn restored(level: f64, now: Instant) -> Self {
+        Self {
+            level,
+            at: now,
+            heard: now,
+            proof: 0,
+            proved: None,
+            by_headers: false,
+            resets: None,
+        }
+    }
+
+    pub(super) fn hear(
+        &mut self,
+        law: Law,
+        mark: Mark,
+        reading: &Reading,
+        taken: u64,
+        now: Instant,
+    ) {
+        let Some(remaining) = reading.remaining else {
+            return;
+        };
+        // Of a call that was sent before one that was heard already: older news.
+        if mark.at < self.heard {
+            return;
+        }
+        let remaining = remaining as f64;
+        self.by_headers = true;
+        self.learn_law(law, reading, remaining, mark.at);
+        let rounding = f64::from(reading.rounding.max(1));
+        let before = self.level(law, now);
+        self.sync(law, mark, remaining, reading.reset, taken, now);
+        // A rounded figure that agrees with ours says nothing new.
+        if rounding > 1.0 && (before - self.level).abs() <= rounding {
+            self.level = before;
+        }
+    }
+
+    /// A refusal's text: so much was used of the limit, the refused call not counted.
+    pub(super) fn refused(&mut self, law: Law, mark: Mark, used: f64, taken: u64, now: Instant) {
+        if mark.at < self.heard {
+            return;
+        }
+        self.sync(law, mark, law.limit - used, None, taken, now);
+    }
+
+    fn sync(
+        &mut self,
+        law: Law,
+        mark: Mark,
+        remaining: f64,
+        reset: Option<Duration>,
+        taken: u64,
+        now: Instant,
+    ) {
+        self.heard = self.heard.max(mark.at);
+        let since = taken.saturating_sub(mark.after) as f64;
+        if self.is_fixed(law) {
+            self.resets = reset.map_or(self.resets, |reset| Some(mark.at + reset));
+            let over = self.resets.is_some_and(|resets| resets <= now);
+            self.level = if over { law.limit } else { remaining } - since;
+        } else {
+            let refilled = now.saturating_duration_since(mark.at).as_secs_f64() * law.rate;
+            self.level = (remaining + refilled).min(law.limit) - since;
+        }
+        self.at = now;
+    }
+
+    /// A bucket that refills tells the time to refill what is used; a fixed window the time to its end.
+    fn learn_law(&mut self, law: Law, reading: &Reading, remaining: f64, at: Instant) {
+        let Some(reset) = reading.reset else { return };
+        let known = self.proof.abs() >= PROOF;
+        if known && self.proved.is_some_and(|proved| at < proved + APART) {
+            return;
+        }
+        self.proved = Some(at);
+        let refill = (law.limit - remaining).max(0.0) / law.rate.max(1e-9);
+        let off = (reset.as_secs_f64() - refill).abs();
+        let slack =
+            0.1 * refill + 0.3 + f64::from(reading.rounding.saturating_sub(1)) / law.rate.max(1e-9);
+        let step = if off <= slack { 1 } else { -1 };
+        self.proof = (self.proof + step).clamp(LEAST_PROOF, MOST_PROOF);
+    }
+
+    /// Whether replies have shown that it refills steadily.
+    pub(super) fn refills(&self) -> bool {
+        self.proof >= PROOF
+    }
+
+    /// The latest call whose reply was heard, by the time it was sent.
+    pub(super) fn heard_at(&self) -> Instant {
+        self.heard
+    }
+
+    /// Whether a reply to this call or to a later one was heard.
+    pub(super) fn has_heard(&self, mark: Mark) -> bool {
+        self.heard >= mark.at
+    }
+
+    /// Nothing is left, until `wait` is over.
+    pub(super) fn empty(&mut self, law: Law, now: Instant, wait: Option<Duration>) {
+        self.level = self.level.min(0.0);
+        self.at = now;
+        if law.fixed {
+            self.resets = wait.map(|wait| now + wait);
+        }
+    }
+
+    pub(super) fn is_fixed(&self, law: Law) -> bool {
+        law.fixed || self.proof <= -PROOF
+    }
+
+    /// What is left now.
+    pub(super) fn level(&mut self, law: Law, now: Instant) -> f64 {
+        if self.is_fixed(law) {
+            while let Some(resets) = self.resets.filter(|resets| *resets <= now) {
+                self.level = self.level.max(law.limit);
+                // A day's end is followed by the next one; of other windows nobody knows when they begin.
+                self.resets = law.fixed.then(|| resets + law.window());
+            }
+        } else {
+            let passed = now.saturating_duration_since(self.at).as_secs_f64();
+            self.level = (self.level + passed * law.rate).min(law.limit);
+        }
+        self.at = self.at.max(now);
+        self.level
+    }
+
+    /// Whether headers tell it: then they tell too what the provider charged in the end.
+    pub(super) fn is_by_headers(&self) -> bool {
+        self.by_headers
+    }
+
+    pub(super) fn take(&mut self, amount: f64) {
+        self.level -= amount;
+    }
+
+    /// A reservation that never reached the provider.
+    pub(super) fn give_back(&mut self, amount: f64) {
+        self.level += amount;
+    }
+
+    /// How long until `amount` is left there, `floor` being left for others.
+    pub(super) fn wait(&mut self, amount: f64, floor: f64, law: Law, now: Instant) -> Duration {
+        let level = self.level(law, now);
+        let need = (amount + floor).min(law.limit);
+        if level >= need - 1e-6 {
+            return Duration::ZERO;
+        }
+        let refill = Duration::from_secs_f64(((need - level) / law.rate.max(1e-9)).min(1e8));
+        match self.resets {
+            Some(resets) if self.is_fixed(law) => resets.saturating_duration_since(now),
+            _ => refill,
+        }
+        .max(Duration::from_nanos(1))
+    }
+
+    /// Until it is full.
+    pub(super) fn full_in(&mut self, law: Law, now: Instant) -> Duration {
+        self.wait(law.limit, 0.0, law, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Kind;
+
+    const LAW: Law = Law {
+        limit: 600.0,
+        rate: 10.0,
+        fixed: false,
+    };
+
+    fn reading(remaining: u64, reset: f64) -> Reading {
+        Reading {
+            kind: Kind::Requests,
+            limit: Some(600),
+            remaining: Some(remaining),
+            reset: Some(Duration::from_secs_f64(reset)),
+            window: None,
+            rounding: 1,
+        }
+    }
+
+    fn mark(at: Instant, after: u64) -> Mark {
+        Mark {
+            at,
+            amount: 1,
+            after,
+            before: 0,
+            corrected: 0.0,
+        }
+    }
+
+    #[test]
+    fn what_was_told_is_brought_up_to_date() {
+        let start = Instant::now();
+        let now = start + Duration::from_secs(4);
+        // The reply is four seconds old; since it was sent 25 more went.
+        let mut count = Count::new(LAW, mark(start, 100), &reading(300, 30.0), 125, now).unwrap();
+        assert!((count.level(LAW, now) - 315.0).abs() < 1e-6);
+        assert!((count.level(LAW, now + Duration::from_secs(1)) - 325.0).abs() < 1e-6);
+        let wait = count.wait(600.0, 0.0, LAW, now + Duration::from_secs(1));
+        assert!((wait.as_secs_f64() - 27.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn older_news_change_nothing() {
+        let start = Instant::now();
+        let later = start + Duration::from_secs(2);
+        let mut count = Count::new(LAW, mark(later, 10), &reading(500, 10.0), 10, later).unwrap();
+        count.hear(LAW, mark(start, 1), &reading(100, 50.0), 10, later);
+        assert!((count.level(LAW, later) - 500.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn three_replies_prove_that_it_refills() {
+        let start = Instant::now();
+        let mut count = Count::new(LAW, mark(start, 1), &reading(599, 0.1), 1, start).unwrap();
+        assert!(!count.refills());
+        for n in 2..=3 {
+            count.hear(
+                LAW,
+                mark(start, n),
+                &reading(600 - n, n as f64 / 10.0),
+                n,
+                start,
+            );
+        }
+        assert!(count.refills());
+    }
+
+    #[test]
+    fn a_fixed_window_gives_all_back_at_its_end_and_nothing_before() {
+        let start = Instant::now();
+        let mut count = Count::new(LAW, mark(start, 1), &reading(599, 40.0), 1, start).unwrap();
+        for n in 2..=3 {
+            count.hear(LAW, mark(start, n), &reading(10, 40.0), n, start);
+        }
+        let later = start + Duration::from_secs(39);
+        assert!((count.level(LAW, later) - 10.0).abs() < 1e-6);
+        assert_eq!(count.wait(11.0, 0.0, LAW, later), Duration::from_secs(1));
+        assert!((count.level(LAW, start + Duration::from_secs(40)) - 600.0).abs() < 1e-6);
+    }
+}

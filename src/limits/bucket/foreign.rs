@@ -1,0 +1,208 @@
+//! Whether others use the same account: what is left there falls faster than we take.
+//!
+//! Between two replies, in the order in which their calls were sent, `drop = earlier - later + refilled` is what everybody took, and
+//! what we took is known. Where the provider corrects estimates afterwards, the larger of what we reserved and what was used counts as
+//! ours, so that an estimate that is off never looks like a stranger. A bucket that is full loses its refill: nothing is learnt then.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Mark;
+
+/// How long a figure counts, in seconds (the time after which it weighs 1/e).
+const MEMORY: f64 = 40.0;
+/// Between two looks at least: shorter ones are mostly noise.
+const SHORTEST: Duration = Duration::from_millis(500);
+/// Between two looks at most: nobody knows how often it was full meanwhile.
+const LONGEST: Duration = Duration::from_secs(60);
+/// Observed for this long, a share may be told.
+const ENOUGH: f64 = 10.0;
+/// Without anything learnt, a share halves in this time, in seconds.
+const FADES: f64 = 300.0;
+
+/// See the module's documentation.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Foreign {
+    anchor: Option<Anchor>,
+    /// What others took, and in how many seconds; both fade.
+    amount: f64,
+    seconds: f64,
+    /// Last told, per second.
+    rate: f64,
+    known: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    at: Instant,
+    remaining: f64,
+    reserved: f64,
+    used: f64,
+}
+
+/// One reply's word.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub(super) mark: Mark,
+    pub(super) remaining: f64,
+    pub(super) limit: f64,
+    /// Refill per second; 0 in a fixed window.
+    pub(super) refill: f64,
+    /// Figures are multiples of this.
+    pub(super) rounding: f64,
+}
+
+// === impl Foreign ===
+
+impl Foreign {
+    pub(super) fn look(&mut self, look: Look) {
+        let after = look.mark.after as f64;
+        let here = Anchor {
+            at: look.mark.at,
+            remaining: look.remaining,
+            reserved: after,
+            used: after + look.mark.corrected,
+        };
+        let Some(anchor) = self.anchor else {
+            self.anchor = Some(here);
+            return;
+        };
+        let Some(time) = here
+            .at
+            .checked_duration_since(anchor.at)
+            .filter(|time| *time >= SHORTEST)
+        else {
+            return;
+        };
+        self.anchor = Some(here);
+        let seconds = time.as_secs_f64();
+        let fade = (-seconds / MEMORY).exp();
+        let ours = (here.reserved - anchor.reserved).max(here.used - anchor.used);
+        let drop = anchor.remaining - here.remaining + look.refill * seconds;
+        // Full before or after, our own call apart: refill was lost, and the drop is not all that was taken.
+        let own = look.mark.amount as f64;
+        let full = look.limit - 0.01 * look.limit - own - look.rounding;
+        let lost = anchor.remaining >= full || here.remaining >= full;
+        let window_ended = look.refill == 0.0 && here.remaining > anchor.remaining;
+        if time > LONGEST || lost || window_ended {
+            self.rate *= 0.5_f64.powf(seconds.min(FADES) / FADES);
+            return;
+        }
+        self.amount = self.amount * fade + (drop - ours);
+        self.seconds = self.seconds * fade + seconds;
+        if self.seconds >= ENOUGH.min(MEMORY) {
+            self.rate = (self.amount / self.seconds).max(0.0);
+            self.known = true;
+        }
+    }
+
+    /// What others take of a limit of `rate` per second, 0 to 1; `None`: not known.
+    pub(super) fn share(&self, rate: f64) -> Option<f64> {
+        self.known
+            .then(|| (self.rate / rate.max(1e-9)).clamp(0.0, 1.0))
+    }
+
+    /// Per second.
+    pub(super) fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// The limit has changed: figures of before and after are not comparable, what was found stays.
+    pub(super) fn again(&mut self) {
+        self.anchor = None;
+    }
+
+    pub(super) fn restore(&mut self, rate: f64) {
+        (self.rate, self.known) = (rate.max(0.0), true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `seconds` of `ours` per second beside `theirs`, in a bucket of 600 a minute that is half empty. The share told.
+    fn after(seconds: u32, ours: f64, theirs: f64, corrected: f64) -> Option<f64> {
+        let (start, mut foreign) = (Instant::now(), Foreign::default());
+        let mut remaining = 300.0;
+        let mut reserved = 0.0;
+        for second in 1..=seconds {
+            reserved += ours;
+            remaining += 10.0 - ours - theirs;
+            let mark = Mark {
+                at: start + Duration::from_secs(second.into()),
+                amount: 1,
+                after: reserved as u64,
+                before: 0,
+                corrected: corrected * f64::from(second),
+            };
+            foreign.look(Look {
+                mark,
+                remaining,
+                limit: 600.0,
+                refill: 10.0,
+                rounding: 1.0,
+            });
+        }
+        foreign.share(10.0)
+    }
+
+    #[test]
+    fn a_stranger_is_found_and_measured() {
+        assert_eq!(after(5, 7.0, 3.0, 0.0), None, "five seconds are too few");
+        let share = after(60, 7.0, 3.0, 0.0).unwrap();
+        assert!((share - 0.3).abs() < 0.01, "{share}");
+    }
+
+    #[test]
+    fn nobody_else_is_nobody() {
+        assert!(after(60, 9.0, 0.0, 0.0).unwrap() < 0.001);
+    }
+
+    #[test]
+    fn an_estimate_that_was_too_low_is_no_stranger() {
+        // Each second we reserved 5, 8 were used, and the provider counts what was used.
+        let (start, mut foreign) = (Instant::now(), Foreign::default());
+        for second in 1..=60_u32 {
+            let mark = Mark {
+                at: start + Duration::from_secs(second.into()),
+                amount: 5,
+                after: u64::from(second) * 5,
+                before: 0,
+                corrected: 3.0 * f64::from(second),
+            };
+            let remaining = 300.0 + f64::from(second) * (10.0 - 8.0);
+            foreign.look(Look {
+                mark,
+                remaining,
+                limit: 600.0,
+                refill: 10.0,
+                rounding: 1.0,
+            });
+        }
+        assert!(foreign.share(10.0).unwrap() < 0.001);
+    }
+
+    #[test]
+    fn a_full_bucket_says_nothing() {
+        let (start, mut foreign) = (Instant::now(), Foreign::default());
+        for second in 1..=60_u32 {
+            let mark = Mark {
+                at: start + Duration::from_secs(second.into()),
+                amount: 1,
+                after: u64::from(second),
+                before: 0,
+                corrected: 0.0,
+            };
+            foreign.look(Look {
+                mark,
+                remaining: 599.0,
+                limit: 600.0,
+                refill: 10.0,
+                rounding: 1.0,
+            });
+        }
+        assert_eq!(foreign.share(10.0), None);
+    }
+}
