@@ -121,8 +121,12 @@ impl Pool {
             used: now,
             lasts: UNKNOWN_WAIT,
         };
+        // A refusal that tells no number is measured by what went before it: these count from the beginning.
+        for kind in [Kind::Requests, Kind::Tokens] {
+            pool.bucket(kind, now);
+        }
         pool.configure(set, now);
-        if pool.buckets.is_empty() && !provider.local {
+        if !pool.knows_limits() && !provider.local {
             pool.cold = Some(Cold::default());
         }
         pool
@@ -133,7 +137,7 @@ impl Pool {
         for kind in Kind::RATES {
             let (old, new) = (fixed(self.set.of(kind)), fixed(set.of(kind)));
             if old != new {
-                self.bucket(kind, now).set(new.map(Into::into), now);
+                self.bucket(kind, now).set(new.map(Into::into));
             }
         }
         self.set = set;
@@ -265,6 +269,11 @@ impl Pool {
     pub(super) fn answered(&mut self, taken: &Taken, now: Instant) {
         self.cold = None;
         self.concurrency.answered(taken.at, self.inflight, now);
+        for (kind, bucket) in &mut self.buckets {
+            if let Some(mark) = taken.marks[place(*kind)] {
+                bucket.answered(mark, now);
+            }
+        }
     }
 
     /// The provider refused a call for `kind`; `None`: it does not say for what, or for the number of calls under way.
@@ -404,9 +413,14 @@ impl Pool {
             self.concurrency.restore(limit, now);
         }
         self.calibration = saved.calibration;
-        if self.buckets.iter().any(|(_, bucket)| bucket.limit().is_some()) {
+        if self.knows_limits() {
             self.cold = None;
         }
+    }
+
+    fn knows_limits(&self) -> bool {
+        let mut buckets = self.buckets.iter();
+        buckets.any(|(_, bucket)| bucket.limit().is_some())
     }
 
     fn bucket(&mut self, kind: Kind, now: Instant) -> &mut Bucket {
