@@ -29,6 +29,8 @@ pub(super) use self::shares::AppRef;
 
 /// A batch call that has waited for so long takes turns among the interactive ones.
 pub(super) const AGEING: Duration = Duration::from_secs(10);
+/// An aged batch call goes after so many interactive ones, at the latest.
+const AGED_ONE_IN: u32 = 4;
 /// The weight of aged batch calls, as a part of their app's.
 const AGED_PART: f64 = 0.25;
 
@@ -78,6 +80,8 @@ pub(super) struct Queue<W> {
     unit: f64,
     /// When the next batch call has aged, at the earliest.
     ages: Option<Instant>,
+    /// Interactive calls that went before an aged one.
+    passed: u32,
 }
 
 // === impl Queue ===
@@ -92,6 +96,7 @@ impl<W> Queue<W> {
             next_seq: 0,
             unit: 1.0,
             ages: None,
+            passed: 0,
         }
     }
 
@@ -202,6 +207,11 @@ impl<W> Queue<W> {
     /// Who is next; stays so until somebody comes, leaves or is charged.
     pub(super) fn front(&mut self, now: Instant) -> Option<Front> {
         self.age(now);
+        if self.passed >= AGED_ONE_IN
+            && let Some(id) = self.aged()
+        {
+            return self.front_of(id, List::Turns, now);
+        }
         if let Some(id) = self.lists[List::Fresh as usize].front().copied() {
             return self.front_of(id, List::Fresh, now);
         }
@@ -225,6 +235,11 @@ impl<W> Queue<W> {
     /// The front goes: it pays with its turn.
     pub(super) fn pop(&mut self, front: Front, now: Instant) -> Option<(Cost, W)> {
         let id = front.seat.at;
+        self.passed = match front.list {
+            List::Turns if id.1 == Lane::Batch => 0,
+            _ if self.aged().is_some() => self.passed + 1,
+            _ => 0,
+        };
         let item = self.take(front.seat)?;
         let flow = self.shares.flow(id);
         flow.deficit -= item.cost;
@@ -320,6 +335,15 @@ impl<W> Queue<W> {
             }
         }
         ahead
+    }
+
+    /// The aged batch calls whose turn it is.
+    fn aged(&self) -> Option<FlowId> {
+        if self.batch == 0 {
+            return None;
+        }
+        let mut turns = self.lists[List::Turns as usize].iter();
+        turns.find(|id| id.1 == Lane::Batch).copied()
     }
 
     fn flow(&self, id: FlowId) -> Option<&Flow<W>> {

@@ -60,6 +60,12 @@ impl AppRef {
     pub(super) fn index(self) -> u32 {
         self.index
     }
+
+    #[cfg(test)]
+    pub(super) fn at<W>(queue: &super::Queue<W>, index: u32) -> Self {
+        let born = queue.shares.app(index).map_or(0, |app| app.born);
+        Self { index, born }
+    }
 }
 
 // === impl Shares ===
