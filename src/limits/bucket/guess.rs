@@ -12,12 +12,13 @@ use tokio::time::Instant;
 const BELOW: f64 = 0.97;
 /// A step upwards while no ceiling is known.
 const CLIMB: f64 = 1.5;
+const CLIMB_EVERY: Duration = Duration::from_secs(2);
 /// The first step above a ceiling; the next ones, while none is refused, double.
 const PROBE: f64 = 0.05;
-const CLIMB_EVERY: Duration = Duration::from_secs(2);
+/// Between steps above a ceiling: what a provider has stored hides for a while that a step was too much.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
 const PROBE_SELDOM: Duration = Duration::from_secs(600);
-/// Refusals as far apart as this measure a rate.
+/// Refusals as far apart as this, in seconds, measure a rate.
 const MEASURES: std::ops::Range<f64> = 2.0..90.0;
 
 /// See the module's documentation.
@@ -25,13 +26,16 @@ const MEASURES: std::ops::Range<f64> = 2.0..90.0;
 pub(super) struct Guess {
     /// Of a window.
     limit: f64,
+    /// A limit that was refused, or told.
     ceiling: Option<f64>,
+    /// Where it stood before the last step upwards.
+    good: Option<f64>,
     told: Option<f64>,
     changed: Instant,
     interval: Duration,
     step: f64,
-    /// The last refusal: when its call was sent, and what had been taken by then.
-    last: Refused,
+    /// The last refusal.
+    last: Option<Refused>,
 }
 
 /// A refused call.
@@ -42,8 +46,10 @@ pub(super) struct Refused {
     pub(super) taken: f64,
     /// Taken in the window before it.
     pub(super) within: f64,
-    /// One unit comes free in this time, if that was told.
-    pub(super) one_in: Option<Duration>,
+    /// The told wait.
+    pub(super) wait: Option<Duration>,
+    /// Each request counts one, so that the wait is the time of one.
+    pub(super) ones: bool,
 }
 
 // === impl Guess ===
@@ -51,17 +57,25 @@ pub(super) struct Refused {
 impl Guess {
     /// After the first refusal; `window` in seconds.
     pub(super) fn new(refused: Refused, window: f64, now: Instant) -> Self {
-        let told = refused
-            .one_in
-            .map_or(0.0, |wait| window / wait.as_secs_f64().max(1e-3));
+        let wait = refused.wait.map_or(0.0, |wait| wait.as_secs_f64());
+        let told = if refused.ones && wait > 0.0 {
+            window / wait
+        } else {
+            0.0
+        };
+        let limit = (refused.within.max(told) * BELOW).max(1.0);
+        // A long wait says that the window is a long one; a wait for one that agrees with what passed says that both are right.
+        let agrees = (told - refused.within).abs() <= 0.25 * refused.within;
+        let sure = wait >= window / 4.0 || (told > 0.0 && agrees);
         Self {
-            limit: (refused.within.max(told) * BELOW).max(1.0),
-            ceiling: None,
+            limit,
+            ceiling: sure.then_some(limit / BELOW),
+            good: None,
             told: None,
             changed: now,
-            interval: CLIMB_EVERY,
+            interval: if sure { PROBE_EVERY } else { CLIMB_EVERY },
             step: PROBE,
-            last: refused,
+            last: Some(refused),
         }
     }
 
@@ -69,17 +83,13 @@ impl Guess {
     pub(super) fn known(limit: f64, now: Instant) -> Self {
         Self {
             limit,
-            ceiling: Some(limit / BELOW),
+            ceiling: Some(limit),
+            good: None,
             told: Some(limit),
             changed: now,
-            interval: PROBE_EVERY,
+            interval: PROBE_EVERY * 2,
             step: PROBE,
-            last: Refused {
-                sent: now,
-                taken: 0.0,
-                within: 0.0,
-                one_in: None,
-            },
+            last: None,
         }
     }
 
@@ -88,17 +98,15 @@ impl Guess {
         self.told == Some(limit)
     }
 
-    /// The told limit is the limit still: a step above it was refused.
+    /// The told limit is the limit still.
     pub(super) fn too_high(&mut self, sent: Instant, now: Instant) {
-        if sent <= self.changed {
-            return;
-        }
         let limit = self.told.unwrap_or(self.limit);
         // Refused at the told limit itself is no failed step, and no reason to try less often.
-        if self.limit > limit * 1.001 {
-            self.interval = (self.interval * 4).clamp(PROBE_EVERY, PROBE_SELDOM);
+        if sent <= self.changed || self.limit <= limit * 1.001 {
+            return;
         }
-        (self.limit, self.ceiling) = (limit, Some(limit / BELOW));
+        self.interval = (self.interval * 4).clamp(PROBE_EVERY, PROBE_SELDOM);
+        (self.limit, self.good) = (limit, None);
         (self.changed, self.step) = (now, PROBE);
     }
 
@@ -110,37 +118,38 @@ impl Guess {
     pub(super) fn refused(&mut self, refused: Refused, window: f64, now: Instant) {
         if refused.sent <= self.changed {
             // Of those under way the earliest says best what had passed.
-            if self.ceiling.is_none()
-                && refused.within < self.last.within
-                && refused.within >= 1.0
-                && refused.sent <= self.last.sent
+            if let Some(last) = self.last
+                && refused.sent <= last.sent
+                && (1.0..last.within).contains(&refused.within)
             {
-                self.last = refused;
-                self.limit = self.limit.min((refused.within * BELOW).max(1.0));
+                *self = Self {
+                    changed: self.changed,
+                    ..Self::new(refused, window, now)
+                };
             }
             return;
         }
-        let apart = refused
-            .sent
-            .saturating_duration_since(self.last.sent)
-            .as_secs_f64();
-        let measured = (refused.taken - self.last.taken).max(0.0) / apart.max(1e-3) * window;
-        let ceiling = if MEASURES.contains(&apart) {
-            measured.min(self.limit)
-        } else {
-            self.limit
+        let measured = self.last.and_then(|last| {
+            let apart = refused
+                .sent
+                .saturating_duration_since(last.sent)
+                .as_secs_f64();
+            let taken = refused.taken - last.taken;
+            (MEASURES.contains(&apart) && taken > 0.0).then(|| taken / apart * window)
+        });
+        let failed = self.limit;
+        let base = self.good.unwrap_or(failed * BELOW);
+        self.limit = base
+            .min(measured.map_or(f64::MAX, |rate| rate * BELOW))
+            .max(1.0);
+        self.interval = match self.good {
+            Some(_) if self.ceiling.is_some() => {
+                (self.interval * 2).clamp(PROBE_EVERY, PROBE_SELDOM)
+            }
+            _ => PROBE_EVERY,
         };
-        let failed_again = self
-            .ceiling
-            .is_some_and(|old| (ceiling - old).abs() <= 0.15 * old);
-        self.ceiling = Some(ceiling.max(1.0));
-        self.limit = (ceiling * BELOW).max(1.0);
-        self.interval = if failed_again {
-            (self.interval * 2).clamp(PROBE_EVERY, PROBE_SELDOM)
-        } else {
-            PROBE_EVERY
-        };
-        (self.changed, self.step, self.last) = (now, PROBE, refused);
+        (self.ceiling, self.good) = (Some(failed), None);
+        (self.changed, self.step, self.last) = (now, PROBE, Some(refused));
     }
 
     /// A call sent at `sent` was answered well; `wanted`: more would have gone.
@@ -149,21 +158,14 @@ impl Guess {
         if !wanted || sent <= self.changed || passed < self.interval {
             return;
         }
-        self.changed = now;
-        match self.ceiling {
-            None => self.limit *= CLIMB,
-            Some(ceiling) if self.limit < ceiling * BELOW => {
-                self.limit = (self.limit * CLIMB).min(ceiling * BELOW)
-            }
-            Some(ceiling) => {
-                // The last step held: so much is allowed.
-                let held = self.limit.max(ceiling * BELOW);
-                self.limit = held * (1.0 + self.step);
-                self.ceiling = Some(self.limit / BELOW);
-                self.step = (self.step * 2.0).min(CLIMB - 1.0);
-                self.interval = PROBE_EVERY;
-            }
+        (self.changed, self.good) = (now, Some(self.limit));
+        if self.ceiling.is_none() {
+            self.limit *= CLIMB;
+            return;
         }
+        self.limit *= 1.0 + self.step;
+        self.step = (self.step * 2.0).min(CLIMB - 1.0);
+        self.interval = PROBE_EVERY.max(self.interval / 2);
     }
 }
 
@@ -176,7 +178,8 @@ mod tests {
             sent,
             taken,
             within,
-            one_in: None,
+            wait: None,
+            ones: true,
         }
     }
 

@@ -10,12 +10,14 @@
 //! | `foreign` | not ours: what others take with the same account |
 //!
 //! `window` is left out where replies have proved that the provider's bucket refills steadily, and nobody set a lower number: such a
-//! bucket allows more, and its own count is the better word. `guess` stands in for a limit that nobody tells.
+//! bucket allows more, and its own count is the better word. `guess` stands in for a limit that nobody tells, `span` finds windows that
+//! are shorter than a minute.
 
 mod count;
 mod foreign;
 mod guess;
 mod pace;
+mod span;
 mod window;
 
 #[cfg(test)]
@@ -30,6 +32,7 @@ use self::{
     foreign::{Foreign, Look},
     guess::Guess,
     pace::{Pace, Shape},
+    span::Span,
     window::Window,
 };
 use super::{BucketView, Kind, SavedBucket, Source, heard::Reading};
@@ -55,6 +58,7 @@ pub struct Bucket {
     kind: Kind,
     reset: DayReset,
     window: Duration,
+    span: Span,
     set: Option<f64>,
     /// By headers.
     told: Option<f64>,
@@ -156,6 +160,7 @@ impl Bucket {
             kind,
             reset,
             window: kind.window(),
+            span: Span::default(),
             set: None,
             told: None,
             text: None,
@@ -199,6 +204,12 @@ impl Bucket {
         };
         let wait = self.wait(amount, limit, standing, now);
         if wait.is_zero() {
+            return Room::Now;
+        }
+        let told =
+            self.source() == Source::Headers && !self.kind.is_long() && self.blocked.is_none();
+        if told && !self.refills() && self.span.may_try(self.window, now) {
+            self.span.tries();
             return Room::Now;
         }
         self.wanted = Some(now);
@@ -275,11 +286,8 @@ impl Bucket {
 
     /// A reply to the call that took `mark` tells this.
     pub fn heard(&mut self, mark: Mark, reading: &Reading, now: Instant) {
-        if let Some(window) = reading.window.filter(|window| !window.is_zero())
-            && window != self.window
-        {
-            self.window = window;
-            self.ring = (!self.kind.is_long()).then(|| Window::new(window, now));
+        if let Some(window) = reading.window.filter(|window| !window.is_zero()) {
+            self.lasts(window, now);
         }
         let limit = reading.limit.filter(|limit| (1..=LARGEST).contains(limit));
         let limit = limit.map(|limit| limit as f64);
@@ -305,6 +313,21 @@ impl Bucket {
             None => self.count = Count::new(law, mark, reading, self.taken, now),
         }
         let fixed = self.count.as_ref().is_some_and(|count| count.is_fixed(law));
+        if !self.kind.is_long()
+            && !self.refills()
+            && let Some(length) = self.span.hear(
+                mark,
+                remaining as f64,
+                reading.reset,
+                law.limit,
+                self.window,
+            )
+        {
+            self.lasts(length, now);
+        }
+        if self.span.is_longer(self.window) {
+            self.lasts(self.kind.window(), now);
+        }
         if !self.kind.is_long() {
             self.foreign.look(Look {
                 mark,
@@ -354,6 +377,9 @@ impl Bucket {
             count.empty(law, now, refusal.wait);
         }
         self.try_upwards(mark, refusal, now);
+        if self.span.refused() {
+            self.lasts(self.kind.window(), now);
+        }
         let empty = left.is_some_and(|left| left < amount);
         if let Some(wait) = refusal.wait.filter(|_| numbers.is_none() || !empty) {
             let longest = self.window + self.window / 10;
@@ -368,6 +394,15 @@ impl Bucket {
         };
         let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
         pace.surprised(mark.at, shape, now)
+    }
+
+    /// The window has this length.
+    fn lasts(&mut self, window: Duration, now: Instant) {
+        if window != self.window {
+            self.window = window;
+            self.ring = (!self.kind.is_long()).then(|| Window::new(window, now));
+            self.foreign.again();
+        }
     }
 
     /// A limit that no header tells is tried upwards, from what is known of it.
@@ -388,7 +423,8 @@ impl Bucket {
             sent: mark.at,
             taken: (mark.after - mark.amount) as f64,
             within: mark.before as f64,
-            one_in: refusal.wait.filter(|_| self.kind.counts_requests()),
+            wait: refusal.wait,
+            ones: self.kind.counts_requests(),
         };
         let window = self.window.as_secs_f64();
         match &mut self.guess {
@@ -553,11 +589,14 @@ impl Bucket {
         }
     }
 
+    fn refills(&self) -> bool {
+        self.count.as_ref().is_some_and(Count::refills)
+    }
+
     /// Whether any window is held to the limit: not where the provider has shown a law that allows more.
     fn strict(&self) -> bool {
         let set = self.ours().is_some_and(|(_, set)| set);
-        let refills = self.count.as_ref().is_some_and(Count::refills);
-        !self.kind.is_long() && (set || !refills)
+        !self.kind.is_long() && (set || !self.refills())
     }
 
     fn shape(&mut self, now: Instant) -> Option<Shape> {

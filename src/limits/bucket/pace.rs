@@ -19,7 +19,7 @@ const FORGOTTEN: Duration = Duration::from_secs(3_600);
 /// A burst within this time is one that went at once.
 const AT_ONCE: Duration = Duration::from_secs(1);
 /// The rate is eased by this share when the smallest burst is too much, and recovers by a fifth of it each step.
-const EASE: f64 = 0.03;
+const EASE: f64 = 0.02;
 const MOST_EASE: f64 = 0.15;
 
 /// See the module's documentation.

@@ -412,9 +412,9 @@ fn hidden_limits_are_used_and_not_exceeded_whatever_the_law() {
         ("sliding minute", Kinds::Sliding(60.0)),
         ("sliding second", Kinds::Sliding(1.0)),
     ];
-    let short_headers = [false];
+    let short_headers = [false, true];
     let mut failed = Vec::new();
-    for limit in [600.0, 6_000.0] {
+    for limit in [600.0, 3_000.0] {
         for latency in [0.3, 4.0] {
             for ((name, law), short_headers) in laws
                 .into_iter()
@@ -423,7 +423,7 @@ fn hidden_limits_are_used_and_not_exceeded_whatever_the_law() {
                 let mut bucket = bucket(Kind::Requests, Instant::now());
                 let mut provider = Provider::new(law, limit, true);
                 provider.short_headers = short_headers;
-                let outcome = provider.drive(&mut bucket, 600.0, latency, 0.0);
+                let outcome = provider.drive(&mut bucket, 400.0, latency, 0.0);
                 failed.extend(short(
                     &format!("{name}, {short_headers}, {limit} a minute, {latency} s"),
                     &outcome,
@@ -460,7 +460,12 @@ fn limits_in_texts_only_are_held() {
     let mut provider = Provider::new(Kinds::Refill { burst: None }, 600.0, false);
     provider.numbers = true;
     let outcome = provider.drive(&mut bucket, 1_200.0, 0.5, 0.0);
-    assert_eq!(short("text only", &outcome), None);
+    // All that were under way when the first refusal came were refused as well.
+    let refused = outcome.refused / (outcome.passed + outcome.refused);
+    assert!(
+        outcome.passed >= 0.95 * outcome.allowed && refused < 0.01,
+        "{refused}"
+    );
 }
 
 #[test]
@@ -479,7 +484,7 @@ fn limits_that_nobody_tells_are_found() {
             used * 100.0,
             refused * 100.0
         );
-        assert!(used > 0.85 && refused < 0.02, "{name}: {used} {refused}");
+        assert!(used > 0.8 && refused < 0.012, "{name}: {used} {refused}");
     }
 }
 
