@@ -12,15 +12,16 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Cost, Kind,
+    Cost,
+    denied::{Denied, expected, later, never},
     pool::{Gate, Pool, Taken, fixed},
     queue::{AppRef, Lane, Seat},
-    waiter::{Cell, Denied, Place, Step, Timer, Waiting},
+    waiter::{Cell, Place, Step, Timer, Waiting},
 };
 use crate::{config, dialect::openai::Envelope, triage::Class, triage::Provider};
 
 /// Calls that may wait in one pool. More would wait for minutes and hold memory.
-const MOST_WAITING: usize = 1024;
+pub(super) const MOST_WAITING: usize = 1024;
 /// Of those who are refused together, so many are told a time of their own; the rest that of the last of them.
 const OWN_TIMES: usize = 32;
 
@@ -163,7 +164,9 @@ impl Inner {
                     self.slots.inflight += 1;
                     return Entered::Now(pool.take(cost, app, ask.lane, now));
                 }
-                Gate::Never(kind, limit) => return Entered::Denied(never(pool, &cost, kind, limit)),
+                Gate::Never(kind, limit) => {
+                    return Entered::Denied(never(pool, &cost, kind, limit));
+                }
                 Gate::In(wait, kind) if now + wait > ask.until => {
                     return Entered::Denied(later(pool, &cost, kind, wait));
                 }
@@ -196,7 +199,10 @@ impl Inner {
             return None;
         }
         // A batch call has time.
-        let newest = pool.queue.newest_batch().filter(|_| who.1 == Lane::Interactive);
+        let newest = pool
+            .queue
+            .newest_batch()
+            .filter(|_| who.1 == Lane::Interactive);
         let Some(newest) = newest else {
             return Some(denied.at_least(Duration::from_millis(100)));
         };
@@ -369,9 +375,9 @@ impl Inner {
             let Some(waiting) = pool.queue.remove(*seat) else {
                 continue;
             };
-            let denied = last.filter(|_| place >= OWN_TIMES).unwrap_or_else(|| {
-                expected(pool, limit, (waiting.app, waiting.lane), &cost, now)
-            });
+            let denied = last
+                .filter(|_| place >= OWN_TIMES)
+                .unwrap_or_else(|| expected(pool, limit, (waiting.app, waiting.lane), &cost, now));
             last = Some(denied);
             pool.off_duty(&waiting.cell);
             waiting
@@ -436,126 +442,10 @@ fn next(pool: &mut Pool, slots: &mut Slots, now: Instant) -> Next {
     }
 }
 
-/// What a call would be told that comes now and cannot wait.
-pub(super) fn expected(
-    pool: &Pool,
-    places: Option<u32>,
-    (app, lane): (AppRef, Lane),
-    cost: &Cost,
-    now: Instant,
-) -> Denied {
-    let standing = pool.queue.standing(app, lane, now);
-    let ahead = pool.queue.ahead(app, lane, pool.units(cost), now);
-    let (wait, kind) = match pool.expected(&ahead, cost, standing, now) {
-        Ok(found) => found,
-        Err((kind, limit)) => return never(pool, cost, kind, limit),
-    };
-    let own = pool.places(now);
-    let places = match (places, own) {
-        (Some(all), Some(own)) => Some(all.min(own)),
-        (all, own) => all.or(own),
-    };
-    match places {
-        Some(limit) if wait.is_zero() => Denied {
-            class: Class::RateLimitedConcurrency,
-            retry_after: Some(pool.place_free(limit, ahead.requests as usize)),
-            kind: Kind::Concurrency,
-            limit: Some(limit.into()),
-            set: own.is_none_or(|own| own > limit),
-            asked: 1,
-        },
-        _ => later(pool, cost, kind, wait),
-    }
-}
-
-fn never(pool: &Pool, cost: &Cost, kind: Kind, limit: u64) -> Denied {
-    Denied {
-        class: Class::RequestTooLargeForLimit,
-        retry_after: None,
-        kind,
-        limit: Some(limit),
-        set: pool.is_set(kind, limit),
-        asked: cost.of(kind),
-    }
-}
-
-fn later(pool: &Pool, cost: &Cost, kind: Kind, wait: Duration) -> Denied {
-    let limit = pool.limit_of(kind);
-    Denied {
-        class: match kind {
-            _ if kind.is_long() => Class::RateLimitedDay,
-            Kind::Images => Class::RateLimitedImages,
-            // Held back because nothing has been heard of the provider yet.
-            Kind::Concurrency => Class::RateLimitedRamp,
-            _ if kind.counts_tokens() => Class::RateLimitedTokens,
-            _ => Class::RateLimitedRequests,
-        },
-        retry_after: Some(wait),
-        kind,
-        limit,
-        set: limit.is_some_and(|limit| pool.is_set(kind, limit)),
-        asked: cost.of(kind),
-    }
-}
-
 // === impl Slots ===
 
 impl Slots {
     fn is_full(&self) -> bool {
         self.limit.is_some_and(|limit| self.inflight >= limit)
-    }
-}
-
-// === impl Denied ===
-
-impl Denied {
-    fn at_least(self, least: Duration) -> Self {
-        Self {
-            retry_after: self.retry_after.map(|wait| wait.max(least)),
-            ..self
-        }
-    }
-
-    /// A pool in which somebody waits is not forgotten; should it be, the call may come again.
-    pub(super) fn lost() -> Self {
-        Self {
-            class: Class::RateLimitedRequests,
-            retry_after: Some(Duration::from_millis(100)),
-            kind: Kind::Requests,
-            limit: None,
-            set: false,
-            asked: 1,
-        }
-    }
-}
-
-// === impl Pool ===
-
-impl Pool {
-    /// Somebody sleeps for all: those who have nobody, or too long a sleeper, get one.
-    fn on_duty(&mut self, now: Instant) {
-        let Some(wake) = self.wake else { return };
-        match &mut self.timer {
-            Some(timer) if timer.at <= wake => {}
-            Some(timer) => {
-                timer.at = wake;
-                timer.cell.wake();
-            }
-            None => {
-                let front = self.queue.front(now);
-                let first = front.and_then(|front| self.queue.get(front.seat));
-                if let Some((_, waiting)) = first {
-                    waiting.cell.wake();
-                }
-            }
-        }
-    }
-
-    /// Who leaves does not sleep for others any more.
-    fn off_duty(&mut self, cell: &Arc<Cell>) {
-        let timer = self.timer.as_ref();
-        if timer.is_some_and(|timer| Arc::ptr_eq(&timer.cell, cell)) {
-            self.timer = None;
-        }
     }
 }

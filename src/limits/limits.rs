@@ -11,11 +11,12 @@ use tokio::time::Instant;
 
 use super::{
     BucketView, PoolView, Reservation, Saved, SavedPool,
-    account::{Account, Ask, Entered, expected},
+    account::{Account, Ask, Entered},
+    denied::{Denied, expected},
     family,
     pool::{Pool, unix},
     queue::Lane,
-    waiter::{Denied, Place},
+    waiter::Place,
 };
 use crate::{
     call::{Call, Target, TargetId},
@@ -120,11 +121,8 @@ impl Limits {
         let Some(pool) = inner.pools.get_mut(&way.pool) else {
             return Some(Duration::ZERO);
         };
-        let cost = super::Cost::reserve(
-            &target.upstream.provider,
-            &call.envelope,
-            &pool.calibration,
-        );
+        let cost =
+            super::Cost::reserve(&target.upstream.provider, &call.envelope, &pool.calibration);
         let who = (pool.queue.find(&call.app.name), lane(call));
         let denied = expected(pool, places, who, &cost, now);
         let crowded = full || pool.places(now).is_some_and(|limit| pool.inflight >= limit);
@@ -354,10 +352,14 @@ fn lane(call: &Call) -> Lane {
 
 /// A caller's own key has limits of its own, unless numbers are set: these are the upstream's.
 fn holder(call: &Call, upstream: &Upstream) -> Holder {
-    let own = upstream.key == UpstreamKey::Passthrough
-        && upstream.limits == config::Limits::default();
+    let own =
+        upstream.key == UpstreamKey::Passthrough && upstream.limits == config::Limits::default();
     // 0 stands for the only one.
-    if own { call.credential.fingerprint.0.max(1) } else { 0 }
+    if own {
+        call.credential.fingerprint.0.max(1)
+    } else {
+        0
+    }
 }
 
 /// Stands for the key in what is written down, and leads back to none.
@@ -368,7 +370,10 @@ fn identity(upstream: &Upstream, holder: Holder) -> String {
         (_, 0) => return "none".to_owned(),
         (_, caller) => blake3::derive_key(CONTEXT, format!("caller {caller:016x}").as_bytes()),
     };
-    hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hash[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Models beyond those that are told apart share the pool of their label.

@@ -11,6 +11,7 @@ mod account;
 pub mod bucket;
 mod concurrency;
 mod cost;
+mod denied;
 mod family;
 pub mod heard;
 mod kind;
@@ -25,6 +26,7 @@ mod waiter;
 pub use self::{
     bucket::Bucket,
     cost::{Calibration, Cost},
+    denied::Denied,
     family::family,
     heard::{Heard, Reading},
     kind::Kind,
@@ -32,5 +34,4 @@ pub use self::{
     reservation::Reservation,
     saved::{Saved, SavedBucket, SavedPool},
     view::{BucketView, ConcurrencyView, PoolView, QueueView, RefusalView, Source},
-    waiter::Denied,
 };

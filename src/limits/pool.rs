@@ -286,14 +286,16 @@ impl Pool {
         now: Instant,
     ) {
         self.cold = None;
-        let numbers = refusal.limit.is_some() || refusal.used.is_some();
+        let numbers = refusal.limit.is_some() || refusal.used.is_some() || refusal.wait.is_some();
         let surprise = kind.is_some_and(|kind| {
             let mark = self.mark(taken, kind, now);
             self.bucket(kind, now).refused(mark, refusal, now)
         });
         if kind.is_none() || (!numbers && !self.heard) {
-            self.concurrency
-                .refused(taken.at, self.inflight, hard, now);
+            self.concurrency.refused(taken.at, self.inflight, hard, now);
+        }
+        if !class.is_rate_limit() {
+            return;
         }
         let at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         self.last_refusal = Some(RefusalView {
@@ -396,9 +398,8 @@ impl Pool {
         QueueView {
             interactive: count(self.queue.len() - self.queue.batch()),
             batch: count(self.queue.batch()),
-            oldest_seconds: oldest.map_or(0.0, |at| {
-                now.saturating_duration_since(at).as_secs_f64()
-            }),
+            oldest_seconds: oldest
+                .map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64()),
             apps: count(self.queue.apps()),
         }
     }
@@ -470,7 +471,10 @@ fn passes(
         Room::Now | Room::In(_) => {}
     }
     let limit = bucket.limit().unwrap_or(u64::MAX);
-    let step = (limit / STEPS).max(ahead / MOST_STEPS).min(limit / 2).max(1);
+    let step = (limit / STEPS)
+        .max(ahead / MOST_STEPS)
+        .min(limit / 2)
+        .max(1);
     let (mut left, mut at, mut steps) = (ahead, now, 0);
     while left > 0 && steps < 2 * MOST_STEPS {
         let next = step.min(left);

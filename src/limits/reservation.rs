@@ -94,8 +94,8 @@ impl Reservation {
         }
         let Some(taken) = &mut self.taken else { return };
         let verdict = &failure.verdict;
-        let hard = verdict.class == Class::RateLimitedRamp
-            || verdict.code.as_deref() == Some("slow_down");
+        let hard =
+            verdict.class == Class::RateLimitedRamp || verdict.code.as_deref() == Some("slow_down");
         if verdict.class.is_rate_limit() || is_crowded(verdict.class) {
             let (now, mut inner) = (Instant::now(), self.account.lock());
             if let Some(pool) = inner.pools.get_mut(&self.pool) {

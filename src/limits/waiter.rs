@@ -11,29 +11,11 @@ use tokio::{
 };
 
 use super::{
-    Kind,
     account::Account,
-    pool::Taken,
+    denied::Denied,
+    pool::{Pool, Taken},
     queue::{AppRef, Lane, Seat},
 };
-use crate::triage::Class;
-
-/// Why a call cannot go within the time it has.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Denied {
-    /// `rate_limited_*`, or `request_too_large_for_limit`, which no waiting cures.
-    pub class: Class,
-    /// When it would fit; `None`: never.
-    pub retry_after: Option<std::time::Duration>,
-    /// The limit that binds.
-    pub kind: Kind,
-    /// Its capacity, where it is known.
-    pub limit: Option<u64>,
-    /// The number is set in the configuration; else it was learnt.
-    pub set: bool,
-    /// What the call was expected to take of it.
-    pub asked: u64,
-}
 
 /// What is known of one that waits.
 #[derive(Debug)]
@@ -122,6 +104,37 @@ impl Drop for Place {
     fn drop(&mut self) {
         if !self.done {
             self.account.leave(self, Instant::now());
+        }
+    }
+}
+
+// === impl Pool ===
+
+impl Pool {
+    /// Somebody sleeps for all: those who have nobody, or too long a sleeper, get one.
+    pub(super) fn on_duty(&mut self, now: Instant) {
+        let Some(wake) = self.wake else { return };
+        match &mut self.timer {
+            Some(timer) if timer.at <= wake => {}
+            Some(timer) => {
+                timer.at = wake;
+                timer.cell.wake();
+            }
+            None => {
+                let front = self.queue.front(now);
+                let first = front.and_then(|front| self.queue.get(front.seat));
+                if let Some((_, waiting)) = first {
+                    waiting.cell.wake();
+                }
+            }
+        }
+    }
+
+    /// Who leaves does not sleep for others any more.
+    pub(super) fn off_duty(&mut self, cell: &Arc<Cell>) {
+        let timer = self.timer.as_ref();
+        if timer.is_some_and(|timer| Arc::ptr_eq(&timer.cell, cell)) {
+            self.timer = None;
         }
     }
 }

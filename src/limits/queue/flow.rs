@@ -6,9 +6,6 @@ use tokio::time::Instant;
 
 use crate::limits::Cost;
 
-/// Places kept when nobody waits any more.
-const KEPT: usize = 8;
-
 /// One app's line.
 #[derive(Debug)]
 pub(super) struct Flow<W> {
@@ -51,6 +48,7 @@ impl<W> Flow<W> {
     pub(super) fn rest(&mut self) {
         self.units = 0.0;
         self.deficit = self.deficit.min(0.0);
-        self.items.shrink_to(KEPT);
+        // Thousands of apps may have waited once.
+        self.items = VecDeque::new();
     }
 }

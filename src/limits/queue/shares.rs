@@ -12,7 +12,7 @@ use super::{FlowId, Lane, flow::Flow};
 /// An app that has not called for so long has no part in the shares.
 pub(super) const ACTIVE: Duration = Duration::from_secs(10);
 /// Apps remembered in one pool. More than may wait at once, so that somebody is always idle among them.
-pub(super) const MOST: usize = 2048;
+pub(super) const MOST: usize = 1536;
 /// How often idle apps are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 /// The factor's exponent at which all amounts are divided by it.
@@ -43,7 +43,7 @@ pub(super) struct Shares<F> {
 }
 
 #[derive(Debug)]
-struct App<F> {
+pub(super) struct App<F> {
     name: Arc<str>,
     born: u64,
     weight: u32,

@@ -59,7 +59,14 @@ async fn apps_with_a_backlog_share_by_weight_whatever_their_calls_cost() {
     let apps = [("a", 1, 1_000, 200), ("b", 2, 300, 400), ("c", 4, 50, 800)];
     for (n, (app, weight, tokens, calls)) in apps.iter().enumerate() {
         for _ in 0..*calls {
-            push(&mut queue, app, *weight, Lane::Interactive, *tokens, n as u32);
+            push(
+                &mut queue,
+                app,
+                *weight,
+                Lane::Interactive,
+                *tokens,
+                n as u32,
+            );
         }
     }
     let mut got = [0.0; 3];
@@ -88,14 +95,7 @@ async fn one_greedy_app_beside_nine_polite_ones_gets_a_tenth() {
         let (n, _) = serve(&mut queue).unwrap();
         got[n as usize] += 500.0;
         advance(Duration::from_millis(20)).await;
-        push(
-            &mut queue,
-            &names[n as usize],
-            1,
-            Lane::Interactive,
-            500,
-            n,
-        );
+        push(&mut queue, &names[n as usize], 1, Lane::Interactive, 500, n);
     }
     let (sum, squares) = (
         got.iter().sum::<f64>(),
@@ -122,10 +122,7 @@ async fn an_app_that_asks_for_little_goes_before_a_backlog() {
     advance(Duration::from_secs(11)).await;
     let now = Instant::now();
     let who = queue.seen("greedy", 1, Lane::Interactive, now);
-    assert_eq!(
-        queue.standing(who, Lane::Interactive, now),
-        Standing::First
-    );
+    assert_eq!(queue.standing(who, Lane::Interactive, now), Standing::First);
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,7 +142,10 @@ async fn batch_waits_for_interactive_calls_until_it_has_aged() {
     for n in 100..120 {
         push(&mut queue, "chat", 1, Lane::Interactive, 100, n);
     }
-    assert_eq!(queue.front(Instant::now()).unwrap().standing, Standing::First);
+    assert_eq!(
+        queue.front(Instant::now()).unwrap().standing,
+        Standing::First
+    );
     advance(AGEING / 2).await;
     let order = order(&mut queue);
     let at = |n: u32| order.iter().position(|x| *x == n).unwrap();
@@ -198,7 +198,11 @@ async fn what_goes_before_a_new_call_is_known() {
 async fn ten_thousand_apps_are_not_all_remembered() {
     let mut queue = Queue::<u32>::new(Instant::now());
     for n in 0..10_000 {
-        let lane = if n % 3 == 0 { Lane::Batch } else { Lane::Interactive };
+        let lane = if n % 3 == 0 {
+            Lane::Batch
+        } else {
+            Lane::Interactive
+        };
         let who = queue.seen(&format!("app-{n}"), 1, lane, Instant::now());
         queue.charge(who, lane, 10.0, Instant::now());
     }
@@ -206,6 +210,18 @@ async fn ten_thousand_apps_are_not_all_remembered() {
     advance(Duration::from_secs(20)).await;
     queue.seen("one", 1, Lane::Interactive, Instant::now());
     assert_eq!(queue.remembered(), 1);
+}
+
+/// The most that queues can hold, by their bounds: 10,000 apps at 50 targets are no more than that.
+#[test]
+fn fifty_targets_stay_under_64_mib_whoever_calls() {
+    type Waiter = crate::limits::waiter::Waiting;
+    // An app, its name and its entry among the names; half of the table may be empty.
+    let app = size_of::<shares::App<Flow<Waiter>>>() + 96 + 2 * 24 + 8;
+    // A line of one has room for four; what it waits in.
+    let waiting = 4 * size_of::<Item<Waiter>>() + size_of::<crate::limits::waiter::Cell>() + 16;
+    let pool = shares::MOST * app + crate::limits::account::MOST_WAITING * waiting;
+    assert!(50 * pool < 64 << 20, "{} MiB", (50 * pool) >> 20);
 }
 
 #[derive(Clone, Debug)]

@@ -116,11 +116,16 @@ impl Refused {
 
 fn advice(binds: &Binds, retry_after: Option<Duration>) -> String {
     let raise = match binds.set {
-        true => format!("raise {} in the upstream's limits in weir's configuration", binds.kind),
+        true => format!(
+            "raise {} in the upstream's limits in weir's configuration",
+            binds.kind
+        ),
         false => "ask the provider for a higher limit, or add a fallback target".to_owned(),
     };
     match retry_after {
-        Some(_) => format!("The limit is reached for now ({binds}). Come back after the told time, or {raise}."),
+        Some(_) => format!(
+            "The limit is reached for now ({binds}). Come back after the told time, or {raise}."
+        ),
         None => format!(
             "This request alone is estimated at {} and the whole limit is less ({binds}): waiting never helps. Shrink the \
              request (input, or the declared maximum of the answer), or {raise}.",

@@ -112,10 +112,17 @@ async fn a_hopeless_wait_is_refused_at_once_with_the_true_time() {
     assert!((60.0..61.0).contains(&wait.as_secs_f64()), "{wait:?}");
     assert_eq!(provider.asked(), 1);
     let words = told.to_string();
-    assert!(words.contains("weir holds this call back") && words.contains("tokens_per_minute = 600, set"), "{words}");
+    assert!(
+        words.contains("weir holds this call back")
+            && words.contains("tokens_per_minute = 600, set"),
+        "{words}"
+    );
     tokio::time::sleep(wait).await;
     go(&limiter, attempt(&gpt, 1, 400)).await.unwrap();
-    assert!(began.elapsed() - wait < Duration::from_millis(2), "the told time is enough");
+    assert!(
+        began.elapsed() - wait < Duration::from_millis(2),
+        "the told time is enough"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,7 +133,9 @@ async fn a_request_larger_than_the_limit_is_told_that_waiting_never_helps() {
         (told.class, told.retry_after),
         (Class::RequestTooLargeForLimit, None)
     );
-    assert!(told.advice().contains("601") && told.advice().contains("tokens_per_minute = 600, set"));
+    assert!(
+        told.advice().contains("601") && told.advice().contains("tokens_per_minute = 600, set")
+    );
     assert_eq!(provider.asked(), 0);
 }
 
@@ -163,7 +172,10 @@ async fn first_come_first_served_and_who_leaves_takes_nothing() {
         tasks.push(tokio::spawn(async move {
             // The first gives up after half a second; the second is the head then.
             let patience = Duration::from_millis(if n == 0 { 500 } else { 60_000 });
-            if timeout(patience, go(&limiter, attempt)).await.is_ok_and(|went| went.is_ok()) {
+            if timeout(patience, go(&limiter, attempt))
+                .await
+                .is_ok_and(|went| went.is_ok())
+            {
                 order.lock().unwrap().push((n, Instant::now()));
             }
         }));
@@ -254,7 +266,10 @@ async fn new_numbers_count_what_was_used_and_equal_ones_go_on() {
         "an equal configuration has the same bucket"
     );
     let raised = limits(0, 700, 0);
-    assert!(at_once(raised, 101).await.is_err(), "what was used stays used");
+    assert!(
+        at_once(raised, 101).await.is_err(),
+        "what was used stays used"
+    );
     tokio::time::sleep(Duration::from_secs(10)).await;
     at_once(raised, 100).await.unwrap();
 }

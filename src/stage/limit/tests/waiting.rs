@@ -196,12 +196,20 @@ async fn before_the_first_answer_only_some_are_sent() {
     for _ in 0..10 {
         settled().await;
         sent += provider.asked();
-        assert!(sent >= 19 && sent as f64 <= most() + 1.0, "{sent} of {}", most());
+        assert!(
+            sent >= 19 && sent as f64 <= most() + 1.0,
+            "{sent} of {}",
+            most()
+        );
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
     settled().await;
     sent += provider.asked();
-    assert!(sent >= 38 && sent as f64 <= most() + 1.0, "{sent} of {}", most());
+    assert!(
+        sent >= 38 && sent as f64 <= most() + 1.0,
+        "{sent} of {}",
+        most()
+    );
     // The first answer opens the way for all.
     provider.now_does(Act::Answer);
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -229,13 +237,18 @@ async fn refused_tokens_are_given_back_and_the_request_is_not() {
     assert_eq!(remaining, [95, 600]);
     provider.now_does(Act::Fail(500, "{}", ""));
     assert!(go(&limiter, attempt(&gpt, 1, 600)).await.is_err());
-    assert_eq!(all.views()[0].buckets[1].remaining, 0, "it may have been worked on");
+    assert_eq!(
+        all.views()[0].buckets[1].remaining,
+        0,
+        "it may have been worked on"
+    );
     assert_eq!(left(&all), (0, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn concurrency_is_found_by_trying_where_a_refusal_tells_nothing() {
-    let busy = r#"{"error":{"message":"Too many concurrent requests","code":"rate_limit_exceeded"}}"#;
+    let busy =
+        r#"{"error":{"message":"Too many concurrent requests","code":"rate_limit_exceeded"}}"#;
     let (limiter, provider, all) = limiter(Act::Hang);
     let gpt = to(config::Limits::default());
     provider.now_does(Act::Answer);
@@ -260,7 +273,11 @@ async fn concurrency_is_found_by_trying_where_a_refusal_tells_nothing() {
 #[tokio::test(start_paused = true)]
 async fn callers_with_keys_of_their_own_have_limits_of_their_own_and_pools_are_bounded() {
     let (limiter, _, all) = limiter(Act::Answer);
-    let pass = target(0, "gpt-4o", &upstream("openai", None, config::Limits::default()));
+    let pass = target(
+        0,
+        "gpt-4o",
+        &upstream("openai", None, config::Limits::default()),
+    );
     for caller in 0..10_500 {
         go(&limiter, attempt(&pass, caller, 10)).await.unwrap();
     }
@@ -291,15 +308,17 @@ fn arrival() -> impl Strategy<Value = Arrival> {
         prop::option::weighted(0.3, 0..3_000_u64),
         0..5_u8,
     )
-        .prop_map(|(after, app, tokens, batch, patience, gives_up, act)| Arrival {
-            after,
-            app,
-            tokens,
-            batch,
-            patience,
-            gives_up,
-            act,
-        })
+        .prop_map(
+            |(after, app, tokens, batch, patience, gives_up, act)| Arrival {
+                after,
+                app,
+                tokens,
+                batch,
+                patience,
+                gives_up,
+                act,
+            },
+        )
 }
 
 proptest! {
