@@ -67,6 +67,10 @@ pub(super) struct Ask<'a> {
 
 /// What became of it.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once; a box would cost every call that need not wait an allocation"
+)]
 pub(super) enum Entered {
     Now(Taken),
     Wait(Seat, Arc<Cell>),

@@ -15,9 +15,9 @@ mod denied;
 mod family;
 pub mod heard;
 mod kind;
-mod limits;
 mod pool;
 mod queue;
+mod registry;
 mod reservation;
 mod saved;
 mod view;
@@ -30,7 +30,7 @@ pub use self::{
     family::family,
     heard::{Heard, Reading},
     kind::Kind,
-    limits::{Limits, WaitHook},
+    registry::{Limits, WaitHook},
     reservation::Reservation,
     saved::{Saved, SavedBucket, SavedPool},
     view::{BucketView, ConcurrencyView, PoolView, QueueView, RefusalView, Source},

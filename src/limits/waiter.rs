@@ -29,7 +29,8 @@ pub(super) struct Waiting {
 /// Where a waiting call finds what became of it. Written under the account's lock.
 #[derive(Debug, Default)]
 pub(super) struct Cell {
-    outcome: Mutex<Option<Result<Taken, Denied>>>,
+    /// Boxed: most of those who wait have none yet.
+    outcome: Mutex<Option<Result<Box<Taken>, Denied>>>,
     notify: Notify,
 }
 
@@ -42,6 +43,7 @@ pub(super) struct Timer {
 
 /// What to do next.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it stays on the stack")]
 pub(super) enum Step {
     Done(Result<Taken, Denied>),
     Sleep(Instant),
@@ -62,12 +64,19 @@ pub(super) struct Place {
 
 impl Cell {
     pub(super) fn set(&self, outcome: Result<Taken, Denied>) {
-        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome.map(Box::new));
         self.notify.notify_one();
     }
 
     pub(super) fn get(&self) -> Option<Result<Taken, Denied>> {
-        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+        let outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = outcome.as_ref()?;
+        Some(
+            outcome
+                .as_ref()
+                .map(|taken| **taken)
+                .map_err(|denied| *denied),
+        )
     }
 
     /// Look again.

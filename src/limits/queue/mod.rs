@@ -174,6 +174,10 @@ impl<W> Queue<W> {
         let unit = self.unit;
         let flow = self.shares.flow(id);
         let first = flow.items.is_empty();
+        if first {
+            // Most lines are short, and there may be many.
+            flow.items.reserve_exact(1);
+        }
         flow.backlog.add(&amounts);
         flow.units += cost;
         flow.items.push_back(Item {

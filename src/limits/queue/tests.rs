@@ -218,8 +218,8 @@ fn fifty_targets_stay_under_64_mib_whoever_calls() {
     type Waiter = crate::limits::waiter::Waiting;
     // An app, its name and its entry among the names; half of the table may be empty.
     let app = size_of::<shares::App<Flow<Waiter>>>() + 96 + 2 * 24 + 8;
-    // A line of one has room for four; what it waits in.
-    let waiting = 4 * size_of::<Item<Waiter>>() + size_of::<crate::limits::waiter::Cell>() + 16;
+    // In a line of its own; and where it finds its turn.
+    let waiting = size_of::<Item<Waiter>>() + size_of::<crate::limits::waiter::Cell>() + 16;
     let pool = shares::MOST * app + crate::limits::account::MOST_WAITING * waiting;
     assert!(50 * pool < 64 << 20, "{} MiB", (50 * pool) >> 20);
 }
