@@ -25,8 +25,9 @@ use self::listen::Listeners;
 use crate::{
     alerts::{self, Alerts},
     call::Target,
-    config::{CachePolicy, Config, UpstreamKey},
+    config::{App, CachePolicy, Config, Remember, UpstreamKey},
     failures::Failures,
+    limits::{Keeper, Kept, Sources, Store},
     outage::{self, Outages},
     stage::{
         admit, breaker, cache, ingress, limit, quota,
@@ -86,6 +87,7 @@ pub struct Gateway {
     parts: watch::Sender<Arc<Parts>>,
     phase: watch::Sender<Phase>,
     workers: Vec<JoinHandle<()>>,
+    keeper: Keeper,
     address: Option<SocketAddr>,
 }
 
@@ -153,6 +155,8 @@ impl State {
         let circuits = Arc::new(breaker::Circuits::new(config.breaker.clone()).with_hook(hook));
         alerts.follow(&circuits);
         telemetry::watch_breaker(&metrics, &circuits);
+        let limits = Arc::new(limits);
+        telemetry::watch_limits(&metrics, &limits);
         Ok(Self {
             recorder: Arc::new(Recorder::new(
                 Arc::clone(&metrics),
@@ -170,7 +174,7 @@ impl State {
             gate: Arc::default(),
             circuits,
             alerts,
-            limits: Arc::new(limits),
+            limits,
             targets: Arc::default(),
             cache: std::sync::Mutex::default(),
             draining: AtomicBool::new(false),
@@ -224,11 +228,7 @@ impl Parts {
             .upstreams
             .iter()
             .any(|upstream| upstream.key == UpstreamKey::Passthrough);
-        let router = Arc::new(Router::new(
-            &config,
-            Arc::clone(&state.targets),
-            Arc::clone(&state.metrics),
-        ));
+        let router = Arc::new(Router::new(&config, Arc::clone(&state.targets)));
         state.circuits.reconfigure(config.breaker.clone());
         state.alerts.configure(config.alerts.as_ref());
         let cached = config
@@ -272,13 +272,15 @@ impl Parts {
             },
             cache,
             quotas: Arc::new(match before {
-                Some(before) => before.renewed(&config.apps),
-                None => quota::Quotas::new(&config.apps),
+                Some(before) => before.renewed(&config.apps, config.retry.max_wait),
+                None => quota::Quotas::new(&config.apps, config.retry.max_wait)
+                    .with_hook(quota_waits(&state.metrics)),
             }),
             router,
             retry: Arc::new(retry::Shared::new(
                 config.retry.clone(),
                 Arc::clone(&state.circuits),
+                Arc::clone(&state.limits),
                 Arc::clone(&state.metrics),
             )),
             circuits: Arc::clone(&state.circuits),
@@ -286,6 +288,33 @@ impl Parts {
             config,
         }
     }
+}
+
+impl Parts {
+    /// How far apps have come with their quotas.
+    pub fn quota_views(&self) -> Vec<quota::QuotaView> {
+        self.quotas.views()
+    }
+
+    /// The apps' day counts, for the next run.
+    fn saved_quotas(&self) -> serde_json::Value {
+        serde_json::to_value(self.quotas.saved()).unwrap_or_default()
+    }
+
+    /// What [`saved_quotas`](Self::saved_quotas) of the last run gave.
+    fn restore_quotas(&self, kept: serde_json::Value) {
+        if let Ok(kept) = serde_json::from_value(kept) {
+            self.quotas.restore(&kept);
+        }
+    }
+}
+
+fn quota_waits(metrics: &Arc<Metrics>) -> quota::WaitHook {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |app: &App, time: Duration| {
+        let waits = metrics.quota_wait.with_label_values(&[&*app.name]);
+        waits.observe(time.as_secs_f64());
+    })
 }
 
 // === impl Gateway ===
@@ -308,7 +337,11 @@ impl Gateway {
         let address = listeners.address();
         let state = Arc::new(State::new(&config, &connector)?);
         let config = Arc::new(config);
-        let (parts, _) = watch::channel(Arc::new(Parts::new(Arc::clone(&config), &state, None)));
+        let (store, kept) = remembered(&config.limits.remember);
+        state.limits.restore(kept.limits);
+        let first = Parts::new(Arc::clone(&config), &state, None);
+        first.restore_quotas(kept.quotas);
+        let (parts, _) = watch::channel(Arc::new(first));
         let (phase, _) = watch::channel(Phase::Serving);
         let connections = Arc::new(Semaphore::new(
             // Each worker holds a place while it waits for its next connection.
@@ -331,11 +364,14 @@ impl Gateway {
                     .map_err(StartError::Thread)?,
             );
         }
+        let sources = sources(&state, parts.subscribe());
+        let keeper = Keeper::start(sources, store, config.limits.foreign_alert);
         Ok(Self {
             state,
             parts,
             phase,
             workers,
+            keeper,
             address,
         })
     }
@@ -389,6 +425,10 @@ impl Gateway {
         if config.log.level != old.log.level {
             fixed.push("log.level");
         }
+        if config.limits.remember != old.limits.remember {
+            fixed.push("limits.remember");
+        }
+        self.keeper.configure(config.limits.foreign_alert);
         let parts = Parts::new(Arc::new(config), &self.state, Some(&self.parts().quotas));
         self.parts.send_replace(Arc::new(parts));
         fixed
@@ -400,7 +440,7 @@ impl Gateway {
     }
 
     /// Stops accepting and finishes what runs, for `timeout` at most. Returns whether all of it was finished. The
-    /// access log is complete afterwards, and alerts have had a last chance. Blocks.
+    /// access log is complete afterwards, what was learnt of limits is kept, and alerts have had a last chance. Blocks.
     pub fn stop(mut self, timeout: Duration) -> bool {
         self.drain();
         self.phase.send_replace(Phase::Draining);
@@ -417,6 +457,7 @@ impl Gateway {
             }
             let _ = worker.join();
         }
+        self.keeper.close();
         let left = until
             .duration_since(std::time::SystemTime::now())
             .unwrap_or_default();
@@ -434,5 +475,32 @@ impl Drop for Gateway {
         for worker in self.workers.drain(..) {
             let _ = worker.join();
         }
+    }
+}
+
+/// What the last run kept, and where this one keeps it. `Auto` is nowhere: `weir serve` has made a file of it, and whoever
+/// starts a gateway by other means has not asked for files.
+fn remembered(remember: &Remember) -> (Option<Store>, Kept) {
+    let Remember::File(path) = remember else {
+        return (None, Kept::default());
+    };
+    let unix = std::time::SystemTime::UNIX_EPOCH.elapsed();
+    let (store, kept) = Store::open(path.clone(), unix.map_or(0, |time| time.as_secs()));
+    tracing::info!(
+        path = %store.path().display(),
+        pools = kept.limits.pools.len(),
+        "What is learnt of limits is kept for the next run."
+    );
+    (Some(store), kept)
+}
+
+fn sources(state: &State, parts: watch::Receiver<Arc<Parts>>) -> Sources {
+    let (views, saved) = (Arc::clone(&state.limits), Arc::clone(&state.limits));
+    let page = Arc::clone(&state.alerts);
+    Sources {
+        views: Box::new(move || views.views()),
+        saved: Box::new(move || saved.saved()),
+        quotas: Box::new(move || parts.borrow().saved_quotas()),
+        tell: Box::new(move |change| page.tell(alerts::Event::foreign(change))),
     }
 }

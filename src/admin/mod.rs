@@ -5,10 +5,12 @@
 
 mod explain;
 mod incident;
+mod limits;
 mod serve;
 mod status;
 
 pub use self::{
+    limits::LimitsPage,
     serve::{AdminServer, serve},
     status::Status,
 };

@@ -87,6 +87,7 @@ fn router(admin: Admin) -> Router {
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
         .route("/status", get(status))
+        .route("/limits", get(super::limits::limits))
         .route("/incident", get(super::incident::report))
         .route("/case", get(super::incident::case))
         .route("/explain", get(super::explain::explain))
@@ -164,6 +165,6 @@ async fn topped_up(
 }
 
 async fn index() -> Response {
-    let page = "weir\n\n/status   upstreams, routes, circuits, outages, failures, cache (JSON)\n/explain  what went wrong in a call, and what to do (?id=wr_...&format=text)\n/incident report of recent failures (?since=2h&until=&upstream=&format=md|json)\n/case     one call that met failures, as noted (?id=)\n/metrics  Prometheus\n/readyz   503 while draining\n/healthz  200 while alive\n";
+    let page = "weir\n\n/status   upstreams, routes, circuits, outages, limits, quotas, failures, cache (JSON)\n/limits   what is known of the providers' limits, who waits, quotas (JSON)\n/explain  what went wrong in a call, and what to do (?id=wr_...&format=text)\n/incident report of recent failures (?since=2h&until=&upstream=&format=md|json)\n/case     one call that met failures, as noted (?id=)\n/metrics  Prometheus\n/readyz   503 while draining\n/healthz  200 while alive\n";
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], page).into_response()
 }

@@ -5,12 +5,14 @@ use std::{collections::BTreeMap, time::SystemTime};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::LimitsPage;
 use crate::{
     app::{Parts, State},
     config::UpstreamKey,
     failures::{Failures, Minute},
+    limits::PoolView,
     outage::{Outage, TargetHealth},
-    stage::breaker::CircuitStatus,
+    stage::{breaker::CircuitStatus, quota::QuotaView},
 };
 
 /// What `/status` tells.
@@ -31,6 +33,10 @@ pub struct Status {
     outages: Vec<Outage>,
     /// Targets that were asked lately, those in trouble first.
     health: Vec<TargetHealth>,
+    /// What is known of the providers' limits.
+    limits: Vec<PoolView>,
+    /// How far apps have come with theirs.
+    quotas: Vec<QuotaView>,
     cache: Option<CacheState>,
     failures: FailuresStatus,
 }
@@ -87,6 +93,7 @@ impl Status {
     /// Of now.
     pub fn of(state: &State, parts: &Parts) -> Self {
         let config = &parts.config;
+        let limits = LimitsPage::of(state, parts);
         Self {
             version: env!("CARGO_PKG_VERSION"),
             started: humantime::format_rfc3339_seconds(state.started()).to_string(),
@@ -129,6 +136,8 @@ impl Status {
             circuits: state.circuits.snapshot(Instant::now()),
             outages: state.outages.ongoing(),
             health: state.outages.health(),
+            limits: limits.pools,
+            quotas: limits.quotas,
             cache: state.cache().map(|cache| CacheState {
                 entries: cache.entry_count(),
                 bytes: cache.weighted_size(),

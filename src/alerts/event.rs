@@ -28,6 +28,10 @@ pub enum Kind {
     OutageBegan,
     #[serde(rename = "outage.ended")]
     OutageEnded,
+    #[serde(rename = "foreign_use.began")]
+    ForeignUseBegan,
+    #[serde(rename = "foreign_use.ended")]
+    ForeignUseEnded,
     /// Sent by hand.
     #[serde(rename = "test")]
     Test,

@@ -12,6 +12,7 @@
 //! | --- | --- |
 //! | `event`, `words` | what is told, in fields and in words; credentials are taken out here |
 //! | `outages` | outages in the same form |
+//! | `foreign` | foreign use of an account in the same form |
 //! | `incidents` | the algorithm: which change is told, which is held, which has flapped |
 //! | `outbox` | the bounded queue |
 //! | `slack`, `sign` | the other body; the signature |
@@ -21,6 +22,7 @@
 mod attempt;
 mod courier;
 mod event;
+mod foreign;
 mod incidents;
 mod outages;
 mod outbox;

@@ -40,6 +40,19 @@ pub(super) fn duration(time: Duration) -> String {
     units.join(" ")
 }
 
+/// `12,000,000`
+pub(super) fn number(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// What the class means, in a sentence.
 pub(super) const fn meaning(class: Class) -> &'static str {
     match class {

@@ -10,6 +10,7 @@ pub mod explain;
 pub mod health;
 pub mod incident;
 pub mod keys;
+pub mod limits;
 pub mod serve;
 pub mod simulate;
 
@@ -57,6 +58,8 @@ enum Command {
     Credit(credit::Args),
     /// Explain a failure: paste an error, or give the id of a call
     Explain(explain::Args),
+    /// Show what is known of the providers' limits, who waits for them, and apps' quotas, from a running gateway
+    Limits(limits::Args),
     /// Try the webhook of the configuration
     Alerts(alerts::Args),
     /// Write a report of recent failures for a provider's support, out of a running gateway
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(args),
         Command::Credit(args) => credit::run(&args, &global),
         Command::Explain(args) => explain::run(&args, &global),
+        Command::Limits(args) => limits::run(&args, &global),
         Command::Alerts(args) => alerts::run(&args, &global),
         Command::Incident(args) => incident::run(&args, &global),
         Command::Health(args) => health::run(&args, &global),

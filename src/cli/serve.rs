@@ -9,7 +9,13 @@ use std::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Global, load};
-use crate::{admin, app::Gateway, config::Config, telemetry};
+use crate::{
+    admin,
+    app::Gateway,
+    config::{Config, Remember},
+    limits::{Surroundings, file_name},
+    telemetry,
+};
 
 /// How often the configuration file is looked at.
 const WATCH: Duration = Duration::from_secs(1);
@@ -35,6 +41,12 @@ pub fn run(global: &Global) -> ExitCode {
     }
     let asked = config.server.max_connections;
     fit_descriptors(&mut config);
+    if let Err(why) = find_memory(&mut config) {
+        tracing::info!(
+            why,
+            "What is learnt of limits is not kept for the next run. To keep it, name a file in [limits] remember; to keep nothing, write \"off\" there."
+        );
+    }
     if config.server.max_connections < asked {
         tracing::info!(
             asked,
@@ -69,6 +81,26 @@ fn connections_within(descriptors: u64, asked: u32) -> u32 {
         .clamp(1, asked.max(1))
 }
 
+/// Makes a file of `remember = "auto"`, in the first state directory that can be written; or says why there is none.
+fn find_memory(config: &mut Config) -> Result<(), String> {
+    if config.limits.remember != Remember::Auto {
+        return Ok(());
+    }
+    let name = file_name(config.source.as_deref(), &config.listen);
+    let found = Surroundings::of_process().directory();
+    config.limits.remember = match &found {
+        Ok(directory) => Remember::File(directory.join(name)),
+        Err(_) => Remember::Off,
+    };
+    match found {
+        Ok(_) => Ok(()),
+        Err(why) if why.is_empty() => {
+            Err("neither $STATE_DIRECTORY nor $XDG_STATE_HOME nor $HOME is set".to_owned())
+        }
+        Err(why) => Err(why.join("; ")),
+    }
+}
+
 async fn serve(config: Config, global: &Global) -> ExitCode {
     let admin_listen = config.admin.clone();
     let gateway = match Gateway::start(config) {
@@ -84,11 +116,12 @@ async fn serve(config: Config, global: &Global) -> ExitCode {
             }
         },
     };
-    announce(&gateway, admin.as_ref());
+    // Before anybody is told that it serves: whoever sends a signal then must not end it by a handler that is missing.
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return cannot_start(&error),
     };
+    announce(&gateway, admin.as_ref());
     signals.until_end(&gateway, global).await;
     tracing::info!(
         inflight = gateway.state.gate.inflight(),
@@ -229,6 +262,8 @@ fn reload(gateway: &Gateway, global: &Global) {
         }
         Ok(mut config) => {
             fit_descriptors(&mut config);
+            // Told at the start.
+            let _ = find_memory(&mut config);
             let fixed = gateway.reload(config);
             reloads.with_label_values(&["ok"]).inc();
             if !fixed.is_empty() {

@@ -28,6 +28,9 @@ pub struct Args {
     /// Organization and project may follow: sk-…,org-…,proj_….
     #[arg(long, value_name = "KEY[,ORG[,PROJECT]]")]
     pub key: Vec<String>,
+    /// Limits, in JSON or as a file (TOML, or JSON when it ends so): the whole table of docs/simulator.md.
+    #[arg(long, value_name = "FILE|JSON")]
+    pub limits: Option<String>,
     /// Enforce a limit of requests per minute, for each model.
     #[arg(long, value_name = "N")]
     pub requests_per_minute: Option<u32>,
@@ -146,6 +149,10 @@ fn settings(args: &Args) -> Result<Settings, String> {
         .map(Scenario::load)
         .transpose()
         .map_err(|error| error.to_string())?;
+    let limits = args
+        .limits
+        .as_deref()
+        .map_or_else(|| Ok(Limits::default()), limits)?;
     Ok(Settings {
         listen: args.listen,
         seed: args.seed,
@@ -155,7 +162,9 @@ fn settings(args: &Args) -> Result<Settings, String> {
             requests_per_minute: args.requests_per_minute,
             tokens_per_minute: args.tokens_per_minute,
             window_ms: args.limit_window_ms,
-        },
+            ..Limits::default()
+        }
+        .over(&limits),
         balance_usd: args.balance,
         spending: Spending {
             spent_usd: args.spent,
@@ -169,6 +178,21 @@ fn settings(args: &Args) -> Result<Settings, String> {
         log_capacity: args.log,
         scenario,
     })
+}
+
+/// JSON as it stands, or a file.
+fn limits(told: &str) -> Result<Limits, String> {
+    let wrong = |error: &dyn std::fmt::Display| format!("--limits: {error}");
+    if told.trim_start().starts_with('{') {
+        return serde_json::from_str(told).map_err(|error| wrong(&error));
+    }
+    let text = std::fs::read_to_string(told)
+        .map_err(|error| format!("--limits: {told} cannot be read: {error}"))?;
+    if told.ends_with(".json") {
+        serde_json::from_str(&text).map_err(|error| wrong(&error))
+    } else {
+        toml::from_str(&text).map_err(|error| wrong(&error))
+    }
 }
 
 fn key(text: &str) -> Key {
@@ -244,6 +268,16 @@ mod tests {
             ("sk-a", "org-b", Some("proj_c"))
         );
         assert_eq!(super::key("sk-a").organization, DEFAULT_ORGANIZATION);
+    }
+
+    #[test]
+    fn limits_are_read_from_json_or_a_file_and_mistakes_are_named() {
+        let limits = limits("{\"requests_per_day\": 5, \"headers\": \"groq\"}").unwrap();
+        assert_eq!(limits.requests_per_day, Some(5));
+        let error = super::limits("{\"request_per_day\": 5}").unwrap_err();
+        assert!(error.contains("request_per_day"), "{error}");
+        let error = super::limits("no-such.toml").unwrap_err();
+        assert!(error.contains("no-such.toml"), "{error}");
     }
 
     #[test]

@@ -131,6 +131,7 @@ fn verdict(failed: &Failed) -> Verdict {
         wait: failed
             .wait_seconds
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        told_limit: None,
         reset_at: None,
         retry_same: helps(&failed.retry_same),
         waiting_helps: helps(&failed.waiting_helps),

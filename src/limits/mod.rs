@@ -13,13 +13,18 @@ mod concurrency;
 mod cost;
 mod denied;
 mod family;
+mod foreign;
 pub mod heard;
+mod keeper;
 mod kind;
+#[cfg(test)]
+pub(crate) mod made_up;
 mod pool;
 mod queue;
 mod registry;
 mod reservation;
 mod saved;
+mod store;
 mod view;
 mod waiter;
 
@@ -28,10 +33,13 @@ pub use self::{
     cost::{Calibration, Cost},
     denied::Denied,
     family::family,
+    foreign::{Ended, Foreign},
     heard::{Heard, Reading},
+    keeper::{Keeper, Sources},
     kind::Kind,
     registry::{Limits, WaitHook},
     reservation::Reservation,
     saved::{Saved, SavedBucket, SavedPool},
+    store::{Kept, Store, Surroundings, file_name},
     view::{BucketView, ConcurrencyView, PoolView, QueueView, RefusalView, Source},
 };

@@ -1,34 +1,32 @@
-//! The customer's account: keys, organizations, prepaid balance, token buckets.
+//! The customer's account: keys, organizations, prepaid balance, and one [`Meter`] of limits for each organization.
 //!
 //! Without keys in the settings every Bearer key is good (except one that starts with `sk-invalid`) and belongs
 //! to one organization; with keys, only these are, and the organization and project headers must match them.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
 use super::{
-    bucket::{Bucket, Refused, duration_text},
+    Time,
     error::ApiError,
+    limits::{Admitted, Ask, Change, Gauge, Limits, Meter, Tally, Used},
     models,
-    refusal::{insufficient_quota, masked, rate_limited},
+    refusal::{insufficient_quota, masked},
 };
 
 /// The organization of a key that names none.
 pub const DEFAULT_ORGANIZATION: &str = "org-SIM000000000000000000000";
 const DEFAULT_PROJECT: &str = "proj_SIM000000000000000000000";
-const MINUTE: Duration = Duration::from_secs(60);
-/// Shown in headers when nothing is enforced.
-const SHOWN_REQUESTS: u32 = 10_000;
-const SHOWN_TOKENS: u32 = 30_000_000;
+/// More than any test has; what comes after them shares one meter.
+const MOST_ORGANIZATIONS: usize = 1_024;
 
 /// A key the account knows.
 #[derive(Clone, Debug)]
@@ -41,19 +39,6 @@ pub struct Key {
     pub project: Option<String>,
 }
 
-/// What is enforced. `None` = not at all.
-#[derive(Clone, Copy, Debug, Default, serde::Deserialize, serde::Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Requests per minute, per organization and model.
-    pub requests_per_minute: Option<u32>,
-    /// Tokens per minute, per organization and model.
-    pub tokens_per_minute: Option<u32>,
-    /// Milliseconds of the shorter window over which the minute's limits are enforced too, so that a burst of a whole
-    /// minute's allowance is refused. `None`: a whole minute's burst passes.
-    pub window_ms: Option<u64>,
-}
-
 /// Who asks.
 #[derive(Clone, Debug)]
 pub(crate) struct Who {
@@ -63,15 +48,14 @@ pub(crate) struct Who {
     pub(crate) admin: bool,
 }
 
-/// The six rate-limit headers, in numbers.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Gauge {
-    limit_requests: u32,
-    remaining_requests: u32,
-    reset_requests: Duration,
-    limit_tokens: u32,
-    remaining_tokens: u32,
-    reset_tokens: Duration,
+/// A call that was let in. Dropped, it is over: settled when what it used is known and nobody left, else cancelled.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    account: Arc<Account>,
+    organization: String,
+    generation: u64,
+    admitted: Option<Admitted>,
+    used: Option<Used>,
 }
 
 /// The account; one lock, taken only when something is enforced.
@@ -82,26 +66,19 @@ pub(crate) struct Account {
     book: Mutex<Book>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Book {
     limits: Limits,
+    changes: Vec<Change>,
+    /// From which the times of limits count.
+    start: Instant,
+    /// Counts the settings of limits: a call let in under former ones is no matter of these.
+    generation: u64,
+    seed: u64,
     /// What an organization starts with, in 10⁻¹² USD.
     opening: Option<i64>,
     balances: HashMap<String, i64>,
-    buckets: HashMap<(String, String), Buckets>,
-}
-
-#[derive(Debug)]
-struct Buckets {
-    requests: Option<Windowed>,
-    tokens: Option<Windowed>,
-}
-
-/// The minute's bucket and the shorter one inside it.
-#[derive(Debug)]
-struct Windowed {
-    minute: Bucket,
-    burst: Option<Bucket>,
+    meters: HashMap<String, Meter>,
 }
 
 /// A short name for a key, by which logs and faults can tell keys apart: the first 12 hex digits of its BLAKE3 hash.
@@ -121,13 +98,22 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
 // === impl Account ===
 
 impl Account {
-    pub(crate) fn new(keys: Vec<Key>, limits: Limits, balance_usd: Option<f64>) -> Self {
+    pub(crate) fn new(keys: Vec<Key>, limits: Limits, balance_usd: Option<f64>, seed: u64) -> Self {
         let account = Self {
             keys,
             metered: AtomicBool::new(false),
-            book: Mutex::default(),
+            book: Mutex::new(Book {
+                limits: Limits::default(),
+                changes: Vec::new(),
+                start: Instant::now(),
+                generation: 0,
+                seed,
+                opening: None,
+                balances: HashMap::new(),
+                meters: HashMap::new(),
+            }),
         };
-        account.set_limits(limits);
+        account.set_limits(limits, Vec::new());
         account.set_balance(balance_usd);
         account
     }
@@ -140,12 +126,52 @@ impl Account {
         self.metered.store(book.is_metered(), Ordering::Relaxed);
     }
 
-    /// Sets the limits and forgets what was used of the former ones.
-    pub(crate) fn set_limits(&self, limits: Limits) {
+    /// Sets the limits and how they change, and forgets what was used of the former ones.
+    pub(crate) fn set_limits(&self, limits: Limits, changes: Vec<Change>) {
         let mut book = self.lock();
-        book.limits = limits;
-        book.buckets.clear();
+        (book.limits, book.changes) = (limits, changes);
+        book.start = Instant::now();
+        book.generation += 1;
+        book.meters.clear();
         self.metered.store(book.is_metered(), Ordering::Relaxed);
+    }
+
+    /// Changes the limits; what is used stays used.
+    pub(crate) fn change_limits(&self, limits: Limits) {
+        let mut book = self.lock();
+        let now = Instant::now();
+        let at = now.duration_since(book.start);
+        book.fold(now);
+        for meter in book.meters.values_mut() {
+            meter.change(now, limits.clone());
+        }
+        // For organizations that come later.
+        book.changes.push(Change {
+            at: Time(at),
+            limits,
+        });
+        self.metered.store(book.is_metered(), Ordering::Relaxed);
+    }
+
+    /// The limits in force.
+    pub(crate) fn limits(&self) -> Limits {
+        let book = self.lock();
+        let at = Instant::now().duration_since(book.start);
+        let past = book.changes.iter().filter(|change| change.at.0 <= at);
+        past.fold(book.limits.clone(), |limits, change| {
+            change.limits.clone().over(&limits)
+        })
+    }
+
+    /// What was let in and refused, by organization and pool.
+    pub(crate) fn tallies(&self) -> BTreeMap<String, Tally> {
+        let mut book = self.lock();
+        let (now, mut all) = (Instant::now(), BTreeMap::new());
+        for (organization, meter) in &mut book.meters {
+            let tallies = meter.tallies(now).into_iter();
+            all.extend(tallies.map(|(pool, tally)| (format!("{organization} {pool}"), tally)));
+        }
+        all
     }
 
     /// What that organization has left, in USD.
@@ -221,36 +247,43 @@ impl Account {
         })
     }
 
-    /// Lets a call in, or refuses it for money, requests or tokens; the gauge is what the headers show either way.
+    /// Lets a call in, or refuses it for money or a limit; the gauge is what the headers show either way.
     pub(crate) fn admit(
-        &self,
+        self: &Arc<Self>,
         who: &Who,
         model: &str,
-        tokens: u64,
-    ) -> (Gauge, Result<(), ApiError>) {
+        ask: Ask,
+    ) -> (Gauge, Result<Option<Ticket>, ApiError>) {
+        let unmetered = Gauge::unmetered(ask.input + ask.output);
         if !self.metered.load(Ordering::Relaxed) {
-            return (Gauge::unmetered(tokens), Ok(()));
+            return (unmetered, Ok(None));
         }
-        let now = Instant::now();
         let mut book = self.lock();
-        let limits = book.limits;
-        let broke = book.opening.is_some_and(|opening| {
-            book.balances
-                .get(&who.organization)
-                .copied()
-                .unwrap_or(opening)
-                <= 0
-        });
-        let buckets = book
-            .buckets
-            .entry((who.organization.clone(), model.to_owned()))
-            .or_insert_with(|| Buckets::new(limits, now));
-        let verdict = if broke {
-            Err(insufficient_quota())
-        } else {
-            buckets.take(who, model, tokens, limits, now)
-        };
-        (buckets.gauge(limits, tokens), verdict)
+        // Read under the lock: a meter's time never goes back.
+        let now = Instant::now();
+        if book.is_broke(&who.organization) {
+            let style = book.limits.headers.unwrap_or_default();
+            let untold = Gauge::new(style, Vec::new(), 0, None);
+            return (untold, Err(insufficient_quota()));
+        }
+        let generation = book.generation;
+        match book.meter(&who.organization).admit(now, model, ask) {
+            Ok(admitted) => {
+                let gauge = admitted.gauge().clone();
+                let ticket = Ticket {
+                    account: Arc::clone(self),
+                    organization: who.organization.clone(),
+                    generation,
+                    admitted: Some(admitted),
+                    used: None,
+                };
+                (gauge, Ok(Some(ticket)))
+            }
+            Err(refusal) => (
+                refusal.gauge().clone(),
+                Err(refusal.error(&who.organization)),
+            ),
+        }
     }
 
     /// Books what a call cost.
@@ -276,139 +309,68 @@ impl Account {
 
 impl Book {
     fn is_metered(&self) -> bool {
-        self.opening.is_some()
-            || self.limits.requests_per_minute.is_some()
-            || self.limits.tokens_per_minute.is_some()
+        self.opening.is_some() || self.limits.says_something() || !self.changes.is_empty()
     }
-}
 
-// === impl Buckets ===
+    /// Keeps the changes from growing without bound: of many that are past, the oldest become the start. What an
+    /// organization that comes later used meanwhile is nothing either way.
+    fn fold(&mut self, now: Instant) {
+        const MOST_CHANGES: usize = 256;
+        self.changes.sort_by_key(|change| change.at.0);
+        let past = |change: &Change| self.start + change.at.0 <= now;
+        while self.changes.len() >= MOST_CHANGES && self.changes.first().is_some_and(past) {
+            self.limits = self.changes.remove(0).limits.over(&self.limits);
+        }
+    }
 
-impl Buckets {
-    fn new(limits: Limits, now: Instant) -> Self {
-        let windowed = |limit: u32| Windowed {
-            minute: Bucket::new(f64::from(limit), MINUTE, now),
-            burst: limits.window_ms.map(|ms| {
-                let window = Duration::from_millis(ms.max(1));
-                // At least one request fits, or a low limit would never let anything through.
-                let size = (f64::from(limit) * window.as_secs_f64() / 60.0).max(1.0);
-                let full_in = Duration::from_secs_f64(size * 60.0 / f64::from(limit.max(1)));
-                Bucket::new(size, full_in, now)
-            }),
+    fn is_broke(&self, organization: &str) -> bool {
+        self.opening
+            .is_some_and(|opening| *self.balances.get(organization).unwrap_or(&opening) <= 0)
+    }
+
+    fn meter(&mut self, organization: &str) -> &mut Meter {
+        let full = self.meters.len() >= MOST_ORGANIZATIONS;
+        let name = if full && !self.meters.contains_key(organization) {
+            DEFAULT_ORGANIZATION
+        } else {
+            organization
         };
-        Self {
-            requests: limits.requests_per_minute.map(windowed),
-            tokens: limits.tokens_per_minute.map(windowed),
-        }
+        self.meters.entry(name.to_owned()).or_insert_with(|| {
+            Meter::new(self.limits.clone(), self.seed, self.start)
+                .with_changes(self.changes.clone())
+        })
+    }
+}
+
+// === impl Ticket ===
+
+impl Ticket {
+    /// What the answer's usage will tell.
+    pub(crate) fn used(&mut self, used: Used) {
+        self.used = Some(used);
     }
 
-    fn take(
-        &mut self,
-        who: &Who,
-        model: &str,
-        tokens: u64,
-        limits: Limits,
-        now: Instant,
-    ) -> Result<(), ApiError> {
-        let refuse = |refused, kind: (&'static str, &str), limit: u32, amount: u64| {
-            rate_limited(refused, kind, model, &who.organization, limit, amount)
+    /// The caller left before the end: nobody knows how much was made by then.
+    pub(crate) fn abandoned(&mut self) {
+        self.used = None;
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let Some(admitted) = self.admitted.take() else {
+            return;
         };
-        // Tokens are looked at before the request is counted: a refusal takes nothing from either.
-        if let (Some(bucket), Some(limit)) = (&mut self.tokens, limits.tokens_per_minute) {
-            bucket.check(tokens as f64, now).map_err(|refused| {
-                refuse(refused, ("tokens", "tokens per min (TPM)"), limit, tokens)
-            })?;
+        let mut book = self.account.lock();
+        if book.generation != self.generation {
+            return;
         }
-        if let (Some(bucket), Some(limit)) = (&mut self.requests, limits.requests_per_minute) {
-            bucket.take(1.0, now).map_err(|refused| {
-                refuse(refused, ("requests", "requests per min (RPM)"), limit, 1)
-            })?;
+        let now = Instant::now();
+        let meter = book.meter(&self.organization);
+        match self.used {
+            Some(used) => meter.settle(now, admitted, used),
+            None => meter.cancel(now, admitted),
         }
-        if let Some(bucket) = &mut self.tokens {
-            // Cannot be refused: it was checked above under the same lock.
-            let _ = bucket.take(tokens as f64, now);
-        }
-        Ok(())
-    }
-
-    fn gauge(&self, limits: Limits, tokens: u64) -> Gauge {
-        let mut gauge = Gauge::unmetered(tokens);
-        if let (Some(bucket), Some(limit)) = (&self.requests, limits.requests_per_minute) {
-            gauge.limit_requests = limit;
-            gauge.remaining_requests = bucket.minute.remaining() as u32;
-            gauge.reset_requests = bucket.minute.reset();
-        }
-        if let (Some(bucket), Some(limit)) = (&self.tokens, limits.tokens_per_minute) {
-            gauge.limit_tokens = limit;
-            gauge.remaining_tokens = bucket.minute.remaining() as u32;
-            gauge.reset_tokens = bucket.minute.reset();
-        }
-        gauge
-    }
-}
-
-// === impl Windowed ===
-
-impl Windowed {
-    fn check(&mut self, amount: f64, now: Instant) -> Result<(), Refused> {
-        self.minute.check(amount, now)?;
-        match &mut self.burst {
-            // One call larger than the short window passes when that window is untouched.
-            Some(burst) => match burst.check(amount, now) {
-                Err(Refused::TooLarge) => burst.check(burst.remaining().max(1.0), now),
-                verdict => verdict,
-            },
-            None => Ok(()),
-        }
-    }
-
-    fn take(&mut self, amount: f64, now: Instant) -> Result<(), Refused> {
-        self.check(amount, now)?;
-        if let Some(burst) = &mut self.burst {
-            let _ = burst.take(amount.min(burst.remaining()), now);
-        }
-        self.minute.take(amount, now)
-    }
-}
-
-// === impl Gauge ===
-
-impl Gauge {
-    fn unmetered(tokens: u64) -> Self {
-        let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
-        Self {
-            limit_requests: SHOWN_REQUESTS,
-            remaining_requests: SHOWN_REQUESTS - 1,
-            reset_requests: Duration::from_millis(6),
-            limit_tokens: SHOWN_TOKENS,
-            remaining_tokens: SHOWN_TOKENS.saturating_sub(tokens),
-            reset_tokens: Duration::from_millis(
-                u64::from(tokens) * 60_000 / u64::from(SHOWN_TOKENS),
-            ),
-        }
-    }
-
-    pub(crate) fn headers(&self) -> [(&'static str, String); 6] {
-        [
-            (
-                "x-ratelimit-limit-requests",
-                self.limit_requests.to_string(),
-            ),
-            ("x-ratelimit-limit-tokens", self.limit_tokens.to_string()),
-            (
-                "x-ratelimit-remaining-requests",
-                self.remaining_requests.to_string(),
-            ),
-            (
-                "x-ratelimit-remaining-tokens",
-                self.remaining_tokens.to_string(),
-            ),
-            (
-                "x-ratelimit-reset-requests",
-                duration_text(self.reset_requests),
-            ),
-            ("x-ratelimit-reset-tokens", duration_text(self.reset_tokens)),
-        ]
     }
 }
 

@@ -50,8 +50,9 @@ impl Control {
         if let Some(balance) = scenario.balance_usd {
             self.0.account.set_balance(Some(balance));
         }
-        if let Some(limits) = scenario.limits {
-            self.0.account.set_limits(limits);
+        if scenario.limits.is_some() || !scenario.change.is_empty() {
+            let limits = scenario.limits.clone().unwrap_or_default();
+            self.0.account.set_limits(limits, scenario.change.clone());
         }
         for fault in &scenario.fault {
             self.inject(fault.clone())?;
@@ -76,9 +77,20 @@ impl Control {
         self.0.account.balance(organization)
     }
 
-    /// Sets the limits; all buckets are full again.
+    /// Sets the limits; all buckets are full again, and the times of the settings count from now.
     pub fn set_limits(&self, limits: Limits) {
-        self.0.account.set_limits(limits);
+        self.0.account.set_limits(limits, Vec::new());
+    }
+
+    /// Changes the limits, as a tier upgrade does: what is not told stays, and what is used stays used.
+    pub fn change_limits(&self, limits: Limits) {
+        self.0.account.change_limits(limits);
+    }
+
+    /// The limits in force.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.0.account.limits()
     }
 
     /// The requests received, oldest first.
@@ -90,7 +102,10 @@ impl Control {
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.0.journal.stats()
+        Stats {
+            limits: self.0.account.tallies(),
+            ..self.0.journal.stats()
+        }
     }
 
     /// Removes faults, log, counters and stored objects; account and limits stay as they are.

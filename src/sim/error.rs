@@ -53,11 +53,6 @@ impl ApiError {
         self
     }
 
-    pub(crate) fn wait(mut self, wait: Duration) -> Self {
-        self.wait = Some(wait);
-        self
-    }
-
     /// Beside the usual ones. Rounded up: who obeys must not be refused again.
     pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
         let Some(wait) = self.wait else {

@@ -47,6 +47,10 @@ pub(crate) fn routes() -> Router {
         .route("/_sim/scenario", post(play))
         .route("/_sim/log", get(log))
         .route("/_sim/stats", get(stats))
+        .route(
+            "/_sim/limits",
+            get(limits).post(set_limits).patch(change_limits),
+        )
         .route("/_sim/account", get(account).post(set_account))
         .route("/_sim/reset", post(reset))
         .route("/_sim/healthz", get(|| async { "ok\n" }))
@@ -130,6 +134,21 @@ async fn set_account(world: World_, Json(patch): Json<AccountPatch>) -> StatusCo
     if let Some(limits) = patch.limits {
         control.set_limits(limits);
     }
+    StatusCode::NO_CONTENT
+}
+
+async fn limits(world: World_) -> Json<Limits> {
+    Json(control(world).limits())
+}
+
+async fn set_limits(world: World_, Json(limits): Json<Limits>) -> StatusCode {
+    control(world).set_limits(limits);
+    StatusCode::NO_CONTENT
+}
+
+/// What is not told stays, and what is used stays used.
+async fn change_limits(world: World_, Json(limits): Json<Limits>) -> StatusCode {
+    control(world).change_limits(limits);
     StatusCode::NO_CONTENT
 }
 

@@ -16,6 +16,8 @@ use http::{HeaderMap, Method};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::{account::Ticket, limits::Tally};
+
 /// Bodies up to this size are in the log as text; larger ones only as hash and length.
 const BODY_TEXT_MAX: usize = 64 * 1024;
 
@@ -82,6 +84,9 @@ pub struct Stats {
     pub bytes_sent: u64,
     /// Answers by status; 0 = none was sent.
     pub by_status: BTreeMap<u16, u64>,
+    /// What the limits let in and refused since they were set, by organization and pool of models (`org-… gpt-4o`).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, Tally>,
 }
 
 /// The log and the counters.
@@ -142,6 +147,7 @@ pub(crate) struct Entry {
     record: Arc<Record>,
     settled: bool,
     streaming: bool,
+    ticket: Option<Ticket>,
 }
 
 // === impl Journal ===
@@ -204,6 +210,7 @@ impl Journal {
             record,
             settled: false,
             streaming: false,
+            ticket: None,
         }
     }
 
@@ -239,6 +246,7 @@ impl Journal {
                 .enumerate()
                 .filter_map(counted)
                 .collect(),
+            limits: BTreeMap::new(),
         }
     }
 
@@ -312,15 +320,25 @@ impl Entry {
         self.journal.bytes_sent.fetch_add(bytes as u64, Relaxed);
     }
 
+    /// The call is under way for its limits as long as its answer is.
+    pub(crate) fn hold(&mut self, ticket: Option<Ticket>) {
+        self.ticket = ticket;
+    }
+
     /// The answer is over as it was meant to be.
     pub(crate) fn settle(&mut self) {
         self.settled = true;
+        // Before the client can have read the end, or its next call would meet this one.
+        self.ticket = None;
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
         if !self.settled {
+            if let Some(ticket) = &mut self.ticket {
+                ticket.abandoned();
+            }
             self.record.client_disconnected.store(true, Relaxed);
             self.journal.disconnects.fetch_add(1, Relaxed);
         }

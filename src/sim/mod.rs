@@ -11,7 +11,6 @@
 mod account;
 mod api;
 mod body;
-mod bucket;
 mod conn;
 mod control;
 mod dice;
@@ -20,6 +19,7 @@ mod fault;
 mod form;
 mod http_control;
 mod journal;
+mod limits;
 mod models;
 mod refusal;
 mod rows;
@@ -38,10 +38,14 @@ mod world;
 mod tests;
 
 pub use self::{
-    account::{DEFAULT_ORGANIZATION, Key, Limits, fingerprint},
+    account::{DEFAULT_ORGANIZATION, Key, fingerprint},
     control::Control,
     fault::{Fault, FaultError, FaultView, Kind, Spread, Time},
     journal::{Received, Stats},
+    limits::{
+        Admitted, Algorithm, Ask, Change, Charge, Foreign, HeaderStyle, LimitKind, Limits, Meter, Pool, Refusal, Tally,
+        Used, Words,
+    },
     rows::{Row, row, rows},
     scenario::{Scenario, ScenarioError},
     server::{Running, Simulator},

@@ -1,11 +1,8 @@
-//! How the account refuses: OpenAI's words for money, limits and keys.
+//! How the account refuses: OpenAI's words for money and keys.
 
 use http::StatusCode;
 
-use super::{
-    bucket::{Refused, duration_text},
-    error::ApiError,
-};
+use super::error::ApiError;
 
 /// No money left.
 pub(crate) fn insufficient_quota() -> ApiError {
@@ -16,35 +13,6 @@ pub(crate) fn insufficient_quota() -> ApiError {
     .status(StatusCode::TOO_MANY_REQUESTS)
     .kind("insufficient_quota")
     .code("insufficient_quota")
-}
-
-/// A bucket is empty, or smaller than the request; `counter` names it and its unit.
-pub(crate) fn rate_limited(
-    refused: Refused,
-    (kind, counter): (&'static str, &str),
-    model: &str,
-    organization: &str,
-    limit: u32,
-    amount: u64,
-) -> ApiError {
-    let learn = "Visit https://platform.openai.com/account/rate-limits to learn more.";
-    let error = match refused {
-        Refused::TooLarge => ApiError::invalid(format!(
-            "Request too large for {model} in organization {organization} on {counter}: Limit {limit}, Requested \
-             {amount}. The input or output tokens must be reduced in order to run successfully. {learn}"
-        )),
-        Refused::Wait { used, wait } => ApiError::invalid(format!(
-            "Rate limit reached for {model} in organization {organization} on {counter}: Limit {limit}, Used {}, \
-             Requested {amount}. Please try again in {}. {learn}",
-            used.ceil(),
-            duration_text(wait)
-        ))
-        .wait(wait),
-    };
-    error
-        .status(StatusCode::TOO_MANY_REQUESTS)
-        .kind(kind)
-        .code("rate_limit_exceeded")
 }
 
 /// A key as OpenAI shows it: the first eight and the last four characters.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Fault, Limits};
+use super::{Change, Fault, Limits};
 
 /// A scenario. Times of its faults count from the moment it starts.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -16,6 +16,8 @@ pub struct Scenario {
     pub balance_usd: Option<f64>,
     /// Limits it starts with.
     pub limits: Option<Limits>,
+    /// How the limits change in the middle of it.
+    pub change: Vec<Change>,
     /// The faults.
     pub fault: Vec<Fault>,
 }
@@ -48,11 +50,17 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "edge-html",
     "flapping",
     "hard-limit-400",
+    "hidden-limits",
+    "lying-headers",
+    "no-headers",
+    "one-second-windows",
     "out-of-credit",
     "outage-503-20s",
     "ratelimit-storm",
+    "shared-key",
     "slow-recovery",
     "streams-cut",
+    "tier-upgrade",
 ];
 
 // === impl Scenario ===
@@ -105,13 +113,26 @@ mod tests {
         for name in Scenario::names() {
             let scenario = Scenario::named(name).unwrap();
             assert!(
-                !scenario.about.is_empty() && !scenario.fault.is_empty(),
+                !scenario.about.is_empty()
+                    && (!scenario.fault.is_empty() || scenario.limits.is_some()),
                 "{name}"
             );
             for fault in scenario.fault {
                 Faults::new(1).inject(fault).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn every_scenario_in_the_documentation_reads() {
+        let page = include_str!("../../docs/simulator.md");
+        let blocks = page.split("```toml\n").skip(1);
+        let scenarios = blocks.map(|block| block.split("```").next().unwrap());
+        let read: Vec<_> = scenarios
+            .map(|text| Scenario::parse(text).unwrap())
+            .collect();
+        assert_eq!(read.len(), 2);
+        assert_eq!(read[0].change.len(), 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Order, as far as it can be seen from outside at the real one: faults (an outage asks nobody for a key), key, body,
 //! endpoint (validation, limits, balance, answer), then pace and stream faults on the way out.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::{
-    account::{Gauge, Who, bearer, fingerprint},
+    account::{Ticket, Who, bearer, fingerprint},
     api::{self, Call},
     conn::Conn,
     dice::Dice,
@@ -23,6 +23,7 @@ use super::{
     fault::{Ask, Effects},
     form::Form,
     journal::Entry,
+    limits::Gauge,
     shape, substitute,
     wire::Reply,
     world::World,
@@ -49,7 +50,7 @@ pub(crate) async fn handle(
     let arrived = Instant::now();
     let (mut parts, body) = request.into_parts();
     let key = bearer(&parts.headers).map(fingerprint).unwrap_or_default();
-    let entry = world.journal.enter(&parts, key.clone());
+    let mut entry = world.journal.enter(&parts, key.clone());
     if parts.headers.contains_key(header::UPGRADE) && parts.uri.path().ends_with("/realtime") {
         return api::realtime::upgrade(world, conn, &mut parts, entry).await;
     }
@@ -84,7 +85,8 @@ pub(crate) async fn handle(
         return substitute.respond(entry, conn, arrived).await;
     }
     let salt = salt(&parts, form.as_ref(), hash);
-    let (reply, gauge, who) = answer(&world, &parts, &body, form, salt);
+    let (reply, gauge, who, ticket) = answer(&world, &parts, &body, form, salt);
+    entry.hold(ticket);
     let dice = Dice::new(world.seed, salt ^ 0xface);
     if !reply.delay.is_zero() {
         tokio::time::sleep(reply.delay).await;
@@ -105,15 +107,17 @@ fn answer(
     body: &Bytes,
     form: Option<Form>,
     salt: u64,
-) -> (Reply, Option<Gauge>, Option<Who>) {
+) -> (Reply, Option<Gauge>, Option<Who>, Option<Ticket>) {
     let who = match world.account.identify(&parts.headers) {
         Ok(who) => who,
-        Err(refused) => return (refused.into(), None, None),
+        Err(refused) => return (refused.into(), None, None, None),
     };
     let mut call = Call::new(world, parts, body, form, who, salt);
     let reply = api::route(&mut call).unwrap_or_else(ApiError::into);
-    let Call { gauge, who, .. } = call;
-    (reply, gauge, Some(who))
+    let Call {
+        gauge, who, ticket, ..
+    } = call;
+    (reply, gauge, Some(who), ticket)
 }
 
 fn envelope(form: Option<&Form>, body: &[u8]) -> (Option<String>, bool) {
@@ -178,7 +182,8 @@ pub(crate) fn api_headers(
             put("openai-project", project);
         }
     }
-    for (name, value) in gauge.iter().flat_map(|gauge| gauge.headers()) {
+    let wall = SystemTime::now();
+    for (name, value) in gauge.iter().flat_map(|gauge| gauge.headers(wall)) {
         put(name, &value);
     }
     put("x-content-type-options", "nosniff");

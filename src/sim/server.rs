@@ -75,7 +75,12 @@ impl Simulator {
             any_model: settings.any_model,
             extra_models: settings.models,
             enforce_context: settings.enforce_context,
-            account: Account::new(settings.keys, settings.limits, settings.balance_usd),
+            account: Arc::new(Account::new(
+                settings.keys,
+                settings.limits,
+                settings.balance_usd,
+                settings.seed,
+            )),
             spending: settings.spending,
             faults: Faults::new(settings.seed),
             journal: Journal::new(settings.log_capacity),

@@ -14,7 +14,7 @@ pub(crate) struct World {
     pub(crate) any_model: bool,
     pub(crate) extra_models: Vec<String>,
     pub(crate) enforce_context: bool,
-    pub(crate) account: Account,
+    pub(crate) account: Arc<Account>,
     pub(crate) spending: Spending,
     pub(crate) faults: Faults,
     pub(crate) journal: Arc<Journal>,

@@ -10,7 +10,6 @@ use prometheus::{
 
 use crate::{
     call::Target,
-    config::Limit,
     dialect::openai::Usage,
     outage::{Outage, Verdict},
 };
@@ -58,7 +57,7 @@ pub struct Metrics {
     pub fallbacks: IntCounterVec,
     pub sdk_retries: IntCounter,
     pub limit_wait: HistogramVec,
-    pub limit_capacity: IntGaugeVec,
+    pub quota_wait: HistogramVec,
     pub cache_requests: IntCounterVec,
     pub cache_bytes: IntGauge,
     pub breaker_state: IntGaugeVec,
@@ -127,7 +126,7 @@ impl Metrics {
             fallbacks: register!(r, counter("weir_fallbacks_total", "Calls that moved on to the next target.", &["from", "to", "class"])),
             sdk_retries: register!(r, IntCounter::new("weir_sdk_retries_total", "Calls that an SDK above weir sent again.")),
             limit_wait: register!(r, histogram("weir_limit_wait_seconds", "Waits for a provider's limit.", SECONDS, &["upstream"])),
-            limit_capacity: register!(r, gauge("weir_limit_capacity", "The limit in force.", &["upstream", "model", "kind"])),
+            quota_wait: register!(r, histogram("weir_quota_wait_seconds", "Waits for an app's own quota.", SECONDS, &["app"])),
             cache_requests: register!(r, counter("weir_cache_requests_total", "Calls by what the cache did.", &["result"])),
             cache_bytes: register!(r, IntGauge::new("weir_cache_bytes", "Bytes held by the cache.")),
             breaker_state: register!(r, gauge("weir_breaker_state", "Circuits that are not closed; 0: all are.", &["upstream", "scope"])),
@@ -191,24 +190,6 @@ impl Metrics {
                 let on = ongoing.iter().filter(at).any(|o| o.what == kind);
                 let labels = [upstream, kind.as_str()];
                 self.outage.with_label_values(&labels).set(on.into());
-            }
-        }
-    }
-
-    /// The limits set for `target`, per minute (`concurrency`: calls at once, over all models).
-    pub fn limits_of(&self, target: &Target) {
-        let limits = &target.upstream.limits;
-        let kinds = [
-            ("requests_per_minute", limits.requests_per_minute),
-            ("tokens_per_minute", limits.tokens_per_minute),
-            ("concurrency", limits.concurrency),
-        ];
-        for (kind, limit) in kinds {
-            if let Limit::Fixed(limit) = limit {
-                let labels = [&*target.upstream.name, &*target.label, kind];
-                self.limit_capacity
-                    .with_label_values(&labels)
-                    .set(limit.get().into());
             }
         }
     }

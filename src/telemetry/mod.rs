@@ -2,12 +2,14 @@
 
 pub mod access_log;
 mod breaker;
+mod limits;
 mod metrics;
 
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 pub use self::{
     breaker::{hook as breaker_hook, watch as watch_breaker},
+    limits::watch as watch_limits,
     metrics::{Metrics, OperationHandles},
 };
 

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::class::{Class, Helps, Scope};
 use super::facts::Facts;
+use super::numbers::ToldLimit;
 use super::preset::Rules;
 use super::rule::Rule;
 use super::told::{Told, text_of};
@@ -68,6 +69,7 @@ pub fn judge_at(provider: &Provider, evidence: &Evidence<'_>, now: SystemTime) -
         class: ruling.class,
         scope: ruling.scope,
         wait,
+        told_limit: ToldLimit::read(&facts, ruling.class),
         reset_at,
         // Its own word against a repeat outranks what is usual; its word for one does not make a hopeless one useful.
         retry_same: match text_of(evidence.headers, "x-should-retry") {
@@ -103,6 +105,7 @@ pub fn usual_of(class: Class, rule: &str) -> Verdict {
         class,
         scope,
         wait: None,
+        told_limit: None,
         reset_at: None,
         retry_same,
         waiting_helps,

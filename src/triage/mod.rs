@@ -17,6 +17,8 @@ mod error;
 mod facts;
 mod hide;
 mod judge;
+mod limiting;
+mod numbers;
 mod page;
 mod plain;
 mod policy;
@@ -34,6 +36,8 @@ mod tests;
 pub use class::{Class, Helps, Scope, UnknownWord};
 pub use error::PresetError;
 pub use judge::{judge, judge_at, usual_of};
+pub use limiting::{Charged, Family, LimitHeaders, Limiting};
+pub use numbers::ToldLimit;
 pub use page::{looks_like_html, unanswered};
 pub use policy::{CircuitEffect, NextTarget, Policy, SameTarget};
 pub use preset::{preset, presets};
@@ -112,6 +116,8 @@ pub struct Verdict {
     /// The told wait from now on: never shorter than any source said, at most [`wait::LONGEST`]. `None`: none was
     /// told, or waiting cannot help.
     pub wait: Option<Duration>,
+    /// The numbers of the limit that refused, where the words tell them.
+    pub told_limit: Option<ToldLimit>,
     /// When the limit ends, where a point in time was told (a spend limit's date, a day limit's reset). Not bounded.
     pub reset_at: Option<SystemTime>,
     /// May the gateway repeat by itself on this key (after the wait)?

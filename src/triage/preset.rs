@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use http::{HeaderName, HeaderValue};
 
 use super::error::{PresetError, nearest};
+use super::limiting::Limiting;
 use super::provider::{Auth, DayReset, Dialect, Provider};
 use super::rule::{RuleSet, WrittenRules};
 
@@ -151,6 +152,8 @@ struct File {
     quota_words_are_final: bool,
     #[serde(default)]
     day_reset: DayReset,
+    #[serde(default)]
+    limits: Limiting,
     /// Providers whose rules come after these: `["openai"]`.
     #[serde(default)]
     then: Vec<toml::Spanned<String>>,
@@ -276,6 +279,7 @@ fn read(text: &str, file: &str, compile: bool) -> Result<Provider, PresetError> 
         local: parsed.local,
         quota_words_are_final: parsed.quota_words_are_final,
         day_reset: parsed.day_reset,
+        limiting: parsed.limits,
         rules,
         at_home: false,
         name: parsed.name.into_inner().into(),

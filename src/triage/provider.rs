@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use super::limiting::Limiting;
 use super::preset::Rules;
 
 /// The request and reply format an API speaks.
@@ -75,6 +76,8 @@ pub struct Provider {
     pub quota_words_are_final: bool,
     /// When day limits are full again.
     pub day_reset: DayReset,
+    /// How it limits.
+    pub limiting: Limiting,
     /// Failure rules, in the order in which they are asked.
     pub(super) rules: Vec<Rules>,
     /// Is `base_url` on a host of the vendor's own?

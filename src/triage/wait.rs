@@ -302,7 +302,7 @@ fn leading_duration(text: &str) -> Option<(Duration, &str)> {
 }
 
 /// Seconds since the epoch of a day and a time of day in UTC; `None` when out of range.
-fn civil(year: u64, month: u64, day: u64, second_of_day: f64) -> Option<SystemTime> {
+pub(crate) fn civil(year: u64, month: u64, day: u64, second_of_day: f64) -> Option<SystemTime> {
     if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }

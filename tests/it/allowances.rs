@@ -33,7 +33,7 @@ async fn an_app_beyond_its_requests_is_refused_by_name_and_others_are_not() {
         let text = format!(
             "{}{ROUTE}{}{}",
             upstream("first", &first.base_url(), ""),
-            app("greedy", "requests_per_minute = 30"),
+            app("greedy", "requests_per_minute = 30\non_limit = \"reject\""),
             app("modest", "")
         );
         let weir = Weir::start(&text);
@@ -94,7 +94,7 @@ async fn a_hit_costs_none_of_the_allowance() {
         let text = format!(
             "{}{ROUTE}{}[cache]\npolicy = \"identical\"\n",
             upstream("first", &first.base_url(), ""),
-            app("shop", "requests_per_minute = 1")
+            app("shop", "requests_per_minute = 1\non_limit = \"reject\"")
         );
         let weir = Weir::start(&text);
         for _ in 0..20 {
@@ -112,7 +112,7 @@ async fn calls_at_once_are_bounded_to_the_end_of_their_bodies() {
         let text = format!(
             "{}{ROUTE}{}",
             upstream("first", &first.base_url(), ""),
-            app("shop", "concurrency = 3")
+            app("shop", "concurrency = 3\non_limit = \"reject\"")
         );
         let weir = Weir::start(&text);
         let stream = chat("long [sim:tokens=500][sim:event-ms=50]", true)
@@ -141,7 +141,7 @@ async fn calls_at_once_are_bounded_to_the_end_of_their_bodies() {
 async fn refusals_and_failures_give_their_place_back() {
     in_time(async {
         let first = sim().await;
-        let text = format!("{}{ROUTE}{}[retry]\nmax_attempts = 1\n[breaker]\nconsecutive = 1000\nmin_calls = 100000\n", upstream("first", &first.base_url(), "limits = { concurrency = 2 }"), app("shop", "concurrency = 2"));
+        let text = format!("{}{ROUTE}{}[retry]\nmax_attempts = 1\n[breaker]\nconsecutive = 1000\nmin_calls = 100000\n", upstream("first", &first.base_url(), "limits = { concurrency = 2 }"), app("shop", "concurrency = 2\non_limit = \"reject\""));
         let weir = Weir::start(&text);
         first.control().inject(Fault::status(500).times(6)).unwrap();
         for _ in 0..6 {

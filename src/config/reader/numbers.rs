@@ -1,6 +1,9 @@
 //! Numbers, durations and sizes.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    time::Duration,
+};
 
 use super::{Reader, Text, origin};
 use crate::config::{
@@ -60,6 +63,11 @@ impl Reader<'_> {
     }
 
     pub(crate) fn count_opt(&self, key: &str) -> Option<NonZeroU32> {
+        NonZeroU32::try_from(self.long_count_opt(key)?).ok()
+    }
+
+    /// A count that may be more than four billion.
+    pub(crate) fn long_count_opt(&self, key: &str) -> Option<NonZeroU64> {
         let (Kind::Count { min, max } | Kind::CountOr { min, max, .. }) = self.key(key).kind else {
             return None;
         };
@@ -72,7 +80,7 @@ impl Reader<'_> {
         })?;
         let fits = u64::try_from(found).is_ok_and(|found| (min..=max).contains(&found));
         let found = self.in_range(key, found, fits, || found.to_string())?;
-        u32::try_from(found).ok().and_then(NonZeroU32::new)
+        u64::try_from(found).ok().and_then(NonZeroU64::new)
     }
 
     /// A count, or `None` for the key's word.

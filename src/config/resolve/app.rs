@@ -1,6 +1,6 @@
 //! `[[app]]`: the programs that call.
 
-use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use crate::config::{
     App, AppId, OnLimit, Priority,
@@ -30,14 +30,17 @@ pub(super) fn apps(readers: &[Reader<'_>]) -> Vec<Arc<App>> {
             key_hash: key.unwrap_or_default(),
             requests_per_minute: reader.count_opt("requests_per_minute"),
             tokens_per_minute: reader.count_opt("tokens_per_minute"),
+            tokens_per_day: reader.long_count_opt("tokens_per_day"),
             concurrency: reader.count_opt("concurrency"),
             priority: match reader.word("priority") {
                 Some("batch") => Priority::Batch,
                 _ => Priority::Interactive,
             },
-            tokens_per_day: None,
-            weight: NonZeroU32::MIN,
-            on_limit: OnLimit::Reject,
+            weight: reader.count("weight"),
+            on_limit: match reader.word("on_limit") {
+                Some("reject") => OnLimit::Reject,
+                _ => OnLimit::Wait,
+            },
         };
         if let Some(name) = name
             && names.insert(name.clone(), ()).is_some()

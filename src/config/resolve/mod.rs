@@ -112,6 +112,7 @@ fn config(walk: &Walk<'_>, root: &Table, path: Option<&Path>) -> Option<Config> 
     let retry = server::retry(&top.table("retry", section("retry")));
     let breaker = server::breaker(&top.table("breaker", section("breaker")));
     let cache = server::cache(&top.table("cache", section("cache")));
+    let limits = server::learning(&top.table("limits", section("limits")));
     let apps = app::apps(&top.tables("app", section("app")).unwrap_or_default());
     let alerts = alerts::alerts(&top.table("alerts", section("alerts")));
     let log = server::log(&top.table("log", section("log")));
@@ -146,7 +147,7 @@ fn config(walk: &Walk<'_>, root: &Table, path: Option<&Path>) -> Option<Config> 
         retry,
         breaker,
         cache,
-        limits: super::Learning::default(),
+        limits,
         apps,
         alerts,
         log,

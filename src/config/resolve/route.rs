@@ -33,6 +33,7 @@ pub(super) fn routes(
             shown.push(Line::Section("[[route]]".to_owned()));
             shown.push(value("models", "[\"*\"]".to_owned()));
             shown.push(value("targets", format!("[{:?}]", target.upstream.name)));
+            shown.push(value("prefer", "\"order\"".to_owned()));
         }
         return vec![route];
     };
@@ -94,6 +95,10 @@ fn route(
     let targets = required(reader, "targets");
     let cache_policy = policy(reader, "cache");
     let timeout = reader.duration_opt("timeout");
+    let prefer = match reader.word("prefer") {
+        Some("soonest") => Prefer::Soonest,
+        _ => Prefer::Order,
+    };
     let matcher = models.as_deref().and_then(|models| globs(reader, models));
     let targets = targets
         .as_deref()
@@ -119,7 +124,7 @@ fn route(
             targets,
             cache_policy,
             timeout,
-            prefer: Prefer::Order,
+            prefer,
         }),
         _ => None,
     };

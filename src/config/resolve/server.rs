@@ -1,9 +1,10 @@
-//! The sections that are plain values: `[server]`, `[retry]`, `[breaker]`, `[cache]`, `[log]`.
+//! The sections that are plain values: `[server]`, `[retry]`, `[breaker]`, `[cache]`, `[limits]`, `[log]`.
 
 use std::{path::PathBuf, time::Duration};
 
 use crate::config::{
-    AccessLog, Breaker, Cache, CachePolicy, CacheScope, Listen, Log, Retry, Server,
+    AccessLog, Breaker, Cache, CachePolicy, CacheScope, Learning, Listen, Log, Remember, Retry,
+    Server,
     effective::Origin,
     reader::Reader,
     units::{format_duration, format_size},
@@ -136,27 +137,49 @@ pub(super) fn log(reader: &Reader<'_>) -> Log {
             |draft| draft,
         );
     }
-    let access = reader.text_or_default("access");
     Log {
         level: level.value,
-        access: match access.value.as_str() {
-            "stdout" => AccessLog::Stdout,
-            "stderr" => AccessLog::Stderr,
-            "off" => AccessLog::Off,
-            path => {
-                let words = ["stdout", "stderr", "off"];
-                let near = crate::config::near::nearest(path, words);
-                if !path.contains(['/', '.']) {
-                    let message = format!(
-                        "`access` is no place for a log: a file in this directory is written \"./{}\"",
-                        crate::config::source::scrub(path)
-                    );
-                    reader.refuse("access", &access, &message, |draft| draft.suggestion(near));
-                }
-                AccessLog::File(PathBuf::from(path))
-            }
+        access: match place(reader, "access", "a log", ["stdout", "stderr", "off"]) {
+            Err("stdout") => AccessLog::Stdout,
+            Err("stderr") => AccessLog::Stderr,
+            Err(_) => AccessLog::Off,
+            Ok(path) => AccessLog::File(path),
         },
     }
+}
+
+pub(super) fn learning(reader: &Reader<'_>) -> Learning {
+    Learning {
+        remember: match place(reader, "remember", "what is learnt", ["auto", "off"]) {
+            Err("auto") => Remember::Auto,
+            Err(_) => Remember::Off,
+            Ok(path) => Remember::File(path),
+        },
+        foreign_alert: Some(reader.share("foreign_alert")).filter(|share| *share > 0.0),
+    }
+}
+
+/// A file's path, or (as the error) one of `words`. A path that looks like neither is a mistake.
+fn place<const N: usize>(
+    reader: &Reader<'_>,
+    key: &str,
+    what: &str,
+    words: [&'static str; N],
+) -> Result<PathBuf, &'static str> {
+    let text = reader.text_or_default(key);
+    let path = text.value.as_str();
+    if let Some(word) = words.into_iter().find(|word| *word == path) {
+        return Err(word);
+    }
+    if !path.contains(['/', '.']) {
+        let near = crate::config::near::nearest(path, words);
+        let message = format!(
+            "`{key}` is no place for {what}: a file in this directory is written \"./{}\"",
+            crate::config::source::scrub(path)
+        );
+        reader.refuse(key, &text, &message, |draft| draft.suggestion(near));
+    }
+    Ok(PathBuf::from(path))
 }
 
 /// Notes a mistake when the first is longer than the second.

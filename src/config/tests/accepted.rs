@@ -1,9 +1,15 @@
 //! What a sound text becomes.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 use super::{read, sound};
-use crate::config::{CachePolicy, Config, Env, Limit, Listen, LoadOptions, UpstreamKey, hash_key};
+use crate::{
+    config::{
+        CachePolicy, Config, Env, Learning, Limit, Listen, LoadOptions, OnLimit, Prefer, Priority,
+        Remember, UpstreamKey, hash_key,
+    },
+    limits::Kind,
+};
 
 #[test]
 fn no_file_proxies_to_openai_with_the_callers_key() {
@@ -25,6 +31,8 @@ fn no_file_proxies_to_openai_with_the_callers_key() {
     assert_eq!(config.server.workers.get(), 2);
     assert_eq!(config.server.drain_delay, Duration::ZERO);
     assert!(config.cache.is_some() && config.apps.is_empty());
+    assert_eq!(config.limits, Learning::default());
+    assert_eq!(config.routes[0].prefer, Prefer::Order);
 }
 
 #[test]
@@ -47,13 +55,24 @@ api_key = "${BOX_KEY}"
 organization = "org-1"
 headers = { X-Team = "search" }
 connect_timeout = "250ms"
-limits = { requests_per_minute = 60, concurrency = "auto" }
+limits = { requests_per_minute = 60, concurrency = "auto", input_tokens_per_minute = 61, output_tokens_per_minute = 62, images_per_minute = 63, requests_per_day = 64, tokens_per_day = 65 }
 [[route]]
 name = "all"
 models = ["*"]
 targets = ["box:qwen3:8b", "box"]
 cache = "off"
 timeout = "2m"
+prefer = "soonest"
+[limits]
+remember = "./limits.json"
+foreign_alert = 0
+[[app]]
+name = "jobs"
+key = "blake3:92dad9443e4dd6d70a7f11872101ebff87e21798e4fbb26fa4bf590eb440e71b"
+tokens_per_day = 5_000_000_000
+priority = "batch"
+weight = 3
+on_limit = "reject"
 [retry]
 max_attempts = 1
 budget = 0
@@ -85,6 +104,35 @@ access = "./weir.log"
         Limit::Fixed(60.try_into().expect("60"))
     );
     assert_eq!(upstream.limits.concurrency, Limit::Auto);
+    let others = [
+        Kind::InputTokens,
+        Kind::OutputTokens,
+        Kind::Images,
+        Kind::RequestsPerDay,
+        Kind::TokensPerDay,
+    ];
+    for (kind, number) in others.into_iter().zip(61..) {
+        let set = std::num::NonZeroU32::new(number).map(Limit::Fixed);
+        assert_eq!(Some(upstream.limits.of(kind)), set, "{kind}");
+    }
+    assert_eq!(config.routes[0].prefer, Prefer::Soonest);
+    let app = &config.apps[0];
+    assert_eq!(
+        (
+            app.tokens_per_day.map(NonZeroU64::get),
+            app.weight.get(),
+            app.on_limit,
+            app.priority
+        ),
+        (Some(5_000_000_000), 3, OnLimit::Reject, Priority::Batch)
+    );
+    assert_eq!(
+        config.limits,
+        Learning {
+            remember: Remember::File("./limits.json".into()),
+            foreign_alert: None
+        }
+    );
     let route = &config.routes[0];
     let models: Vec<_> = route
         .targets

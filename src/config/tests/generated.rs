@@ -110,6 +110,9 @@ fn the_schema_refuses_what_the_reader_refuses() {
         "[[route]]\nmodels = []\ntargets = ['openai']",
         "[[upstream]]\nname = 'openai'\nlimits = { concurrency = 'many' }",
         "[[app]]\nname = 'a'",
+        "[limits]\nforeign_alert = -1",
+        "[limits]\nlearn = true",
+        "[[route]]\nmodels = ['*']\ntargets = ['openai']\nprefer = 'cheapest'",
     ] {
         let value = json!(text.parse::<toml::Table>().expect("TOML"));
         assert_ne!(

@@ -16,6 +16,8 @@
 mod count;
 mod foreign;
 mod guess;
+mod kept;
+mod known;
 mod pace;
 mod span;
 mod window;
@@ -28,14 +30,14 @@ use std::{num::NonZeroU64, time::Duration};
 use tokio::time::Instant;
 
 use self::{
-    count::{Count, Law},
+    count::Count,
     foreign::{Foreign, Look},
     guess::Guess,
-    pace::{Pace, Shape},
+    pace::Pace,
     span::Span,
     window::Window,
 };
-use super::{BucketView, Kind, SavedBucket, Source, heard::Reading};
+use super::{Kind, Source, heard::Reading};
 use crate::triage::DayReset;
 
 /// Of a rate that is held to without the provider's count, so much is used: clocks and networks differ.
@@ -49,8 +51,6 @@ const FEW_REQUESTS: f64 = 10.0;
 const FEW_TOKENS: f64 = 50_000.0;
 /// No provider counts in larger numbers; what tells them is wrong.
 const LARGEST: u64 = 1 << 50;
-/// What was used of a minute is not worth remembering, what was learnt of a limit is, for so long.
-const REMEMBERED: u64 = 7 * 86_400;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
@@ -436,211 +436,6 @@ impl Bucket {
     /// Reserved and not settled.
     pub fn reserved(&self) -> u64 {
         self.reserved
-    }
-
-    /// For people; `None` while nothing is known.
-    pub fn view(&mut self, now: Instant) -> Option<BucketView> {
-        let limit = self.most()?;
-        let law = self.law();
-        let level = self
-            .count
-            .as_mut()
-            .zip(law)
-            .map(|(count, law)| count.level(law, now));
-        let in_window = self.strict().then_some(()).and(self.ring.as_mut());
-        let in_window = in_window.map(|ring| limit - ring.sum(now) as f64);
-        let remaining = level
-            .unwrap_or(limit)
-            .min(in_window.unwrap_or(limit))
-            .clamp(0.0, limit);
-        let full_in = match (self.count.as_mut(), law) {
-            (Some(count), Some(law)) => count.full_in(law, now),
-            _ => Duration::from_secs_f64(
-                (limit - remaining) / limit.max(1.0) * self.window.as_secs_f64(),
-            ),
-        };
-        let burst = self.shape(now).map_or(limit, |shape| {
-            self.pace
-                .get_or_insert_with(|| Pace::new(shape, now))
-                .burst()
-        });
-        Some(BucketView {
-            kind: self.kind,
-            capacity: limit as u64,
-            remaining: remaining as u64,
-            source: self.source(),
-            burst: burst.min(limit) as u64,
-            foreign_share: self.foreign_share(),
-            reserved: self.reserved,
-            full_in_seconds: (full_in.as_secs_f64() * 1e3).round() / 1e3,
-        })
-    }
-
-    /// What others take of the provider's limit, 0 to 1.
-    pub fn foreign_share(&self) -> Option<f64> {
-        let law = self.law()?;
-        self.foreign.share(law.rate)
-    }
-
-    /// For the next run; `None`: nothing worth keeping. `unix`: seconds since 1970.
-    pub fn saved(&mut self, now: Instant, unix: u64) -> Option<SavedBucket> {
-        let (limit, source) = self.learnt()?;
-        let law = self.law()?;
-        let level = self.count.as_mut().map(|count| count.level(law, now));
-        let sum = self.ring.as_mut().map_or(0, |ring| ring.sum(now)) as f64;
-        Some(SavedBucket {
-            kind: self.kind,
-            limit: limit as u64,
-            source,
-            burst: self.pace.as_ref().and_then(Pace::learnt),
-            used: level.map_or(sum, |level| (law.limit - level).max(0.0)),
-            foreign_share: self.foreign_share(),
-            heard_at: unix,
-        })
-    }
-
-    /// What the last run learnt. Too old, it is forgotten.
-    pub fn restore(&mut self, saved: &SavedBucket, now: Instant, unix: u64) {
-        let passed = unix.saturating_sub(saved.heard_at);
-        if passed > REMEMBERED || saved.limit == 0 {
-            return;
-        }
-        let limit = saved.limit as f64;
-        self.remembered = true;
-        match saved.source {
-            Source::Tried | Source::Refusal => {
-                self.guess = Some(Guess::known(limit, now));
-                if saved.source == Source::Refusal {
-                    self.text = Some((limit, None, now));
-                }
-            }
-            _ => self.told = Some(limit),
-        }
-        let Some(law) = self.law() else { return };
-        let left = limit - (saved.used - law.rate * passed as f64).max(0.0);
-        if !law.fixed && (self.kind.is_long() || self.told.is_some()) {
-            self.count = Some(Count::restored(left, now));
-        }
-        if let Some(share) = saved.foreign_share.filter(|_| passed < 3_600) {
-            self.foreign.restore(share * law.rate);
-        }
-        if let (Some(burst), Some(shape)) = (saved.burst, self.shape(now)) {
-            let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
-            pace.restore(burst, now);
-        }
-    }
-
-    // What is known.
-
-    /// What was learnt, and from whom.
-    fn learnt(&self) -> Option<(f64, Source)> {
-        match (self.told, self.text, &self.guess) {
-            (Some(told), Some((text, then, _)), _) if text < told && then == Some(told) => {
-                Some((text, Source::Refusal))
-            }
-            (Some(told), _, _) => Some((told, Source::Headers)),
-            (None, Some((text, ..)), Some(guess)) if guess.limit() <= text => {
-                Some((text, Source::Refusal))
-            }
-            (None, _, Some(guess)) => Some((guess.limit(), Source::Tried)),
-            (None, Some((text, ..)), None) => Some((text, Source::Refusal)),
-            (None, None, None) => None,
-        }
-    }
-
-    fn source(&self) -> Source {
-        match (self.learnt(), self.set) {
-            (None, _) => Source::Set,
-            (Some((learnt, _)), Some(set)) if set < learnt => Source::Set,
-            _ if self.remembered => Source::Remembered,
-            (Some((_, source)), _) => source,
-        }
-    }
-
-    /// The lower of what is set and what is learnt.
-    fn most(&self) -> Option<f64> {
-        let learnt = self.learnt().map(|(limit, _)| limit);
-        match (self.set, learnt) {
-            (Some(set), Some(learnt)) => Some(set.min(learnt)),
-            (set, learnt) => set.or(learnt),
-        }
-    }
-
-    /// The provider's law; none where only a number of ours is known.
-    fn law(&self) -> Option<Law> {
-        let (limit, _) = self.learnt()?;
-        Some(Law {
-            limit,
-            rate: limit / self.window.as_secs_f64().max(1e-3),
-            fixed: self.kind.is_long() && self.reset != DayReset::Refill,
-        })
-    }
-
-    /// What is ours of the limit, and what of it is set by us.
-    fn ours(&self) -> Option<(f64, bool)> {
-        let free = self
-            .foreign_share()
-            .map_or(1.0, |share| (1.0 - share).max(0.05));
-        let learnt = self.learnt().map(|(limit, _)| limit * free);
-        match (self.set, learnt) {
-            (Some(set), Some(learnt)) => Some((set.min(learnt), set < learnt)),
-            (Some(set), None) => Some((set, true)),
-            (None, learnt) => learnt.map(|learnt| (learnt, false)),
-        }
-    }
-
-    fn refills(&self) -> bool {
-        self.count.as_ref().is_some_and(Count::refills)
-    }
-
-    /// Whether any window is held to the limit: not where the provider has shown a law that allows more.
-    fn strict(&self) -> bool {
-        let set = self.ours().is_some_and(|(_, set)| set);
-        !self.kind.is_long() && (set || !self.refills())
-    }
-
-    fn shape(&mut self, now: Instant) -> Option<Shape> {
-        if self.kind.is_long() {
-            return None;
-        }
-        let (ours, _) = self.ours()?;
-        let whole = ours / self.window.as_secs_f64().max(1e-3);
-        let share = if self.strict() {
-            SPARE
-        } else {
-            // The provider's count is known: all is used while there is plenty, and less than all when it runs out.
-            let law = self.law()?;
-            let left = self
-                .count
-                .as_mut()
-                .map_or(0.0, |count| count.level(law, now))
-                / law.limit.max(1.0);
-            (0.9 + 0.5 * left).clamp(0.9, 1.0)
-        };
-        Some(Shape {
-            rate: whole * share,
-            limit: ours,
-            few: if self.kind.counts_tokens() {
-                FEW_TOKENS
-            } else {
-                FEW_REQUESTS
-            },
-        })
-    }
-
-    /// The amount that is waited for, or none when it never fits.
-    fn fitting(&self, amount: u64, limit: f64) -> Option<f64> {
-        let amount = amount as f64;
-        if amount <= limit {
-            return Some(amount);
-        }
-        let certain = match self.source() {
-            Source::Set | Source::Headers | Source::Refusal => true,
-            Source::Tried | Source::Remembered => false,
-        };
-        let learnt = self.source() != Source::Set;
-        let estimated = learnt && self.kind.counts_tokens() && amount * ESTIMATE <= limit;
-        (!certain || estimated).then_some(limit)
     }
 
     fn wait(&mut self, amount: f64, limit: f64, standing: Standing, now: Instant) -> Duration {

@@ -1,11 +1,23 @@
 //! What a reply's head tells of limits, whatever the vendor's way to write it.
+//!
+//! It runs on every reply: one pass over the head, in which [`names`] says of which counter a header tells; numbers are read
+//! where they stand ([`value`]). Only then is it decided what the counters of this vendor are ([`counter`]).
+
+mod counter;
+mod names;
+mod policy;
+mod value;
+
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 
+use self::names::Counters;
 use super::Kind;
-use crate::triage::Provider;
+use crate::triage::{LimitHeaders, Provider};
 
 /// Readings of one reply at most.
 const MOST: usize = 10;
@@ -35,10 +47,31 @@ pub struct Heard {
 // === impl Heard ===
 
 impl Heard {
-    /// Of a reply's headers.
+    /// Of the head of a reply that succeeded: nothing left beside a reset of zero is no information there, for the call itself
+    /// was let in.
     pub fn of(provider: &Provider, headers: &HeaderMap, now: SystemTime) -> Self {
-        let _ = (provider, headers, now);
-        Self::default()
+        Self::read(provider.limiting.headers, headers, now, false)
+    }
+
+    /// Of the head of a refusal: what has nothing left is believed.
+    pub fn of_refusal(provider: &Provider, headers: &HeaderMap, now: SystemTime) -> Self {
+        Self::read(provider.limiting.headers, headers, now, true)
+    }
+
+    fn read(way: LimitHeaders, headers: &HeaderMap, now: SystemTime, refused: bool) -> Self {
+        let mut heard = Self::default();
+        if way == LimitHeaders::None {
+            return heard;
+        }
+        let mut counters = Counters::default();
+        for (name, value) in headers {
+            counters.note(name.as_str().as_bytes(), value.as_bytes(), way);
+        }
+        if counters.any() {
+            let clock = value::Clock::of(headers, now);
+            counter::resolve(&counters, way, &clock, refused, &mut heard);
+        }
+        heard
     }
 
     /// The readings, at most one of a kind.
@@ -52,8 +85,19 @@ impl Heard {
             .readings
             .iter_mut()
             .find(|held| held.is_none_or(|held| held.kind == reading.kind));
-        if let Some(place) = place {
-            *place = Some(reading);
+        match place {
+            Some(Some(held)) => {
+                // What the two tell is of one and the same bucket only if they agree on its size.
+                if held.limit.is_some() && reading.limit.is_some() && held.limit != reading.limit {
+                    return;
+                }
+                held.limit = held.limit.or(reading.limit);
+                held.remaining = held.remaining.or(reading.remaining);
+                held.reset = held.reset.or(reading.reset);
+                held.window = held.window.or(reading.window);
+            }
+            Some(place) => *place = Some(reading),
+            None => {}
         }
     }
 }

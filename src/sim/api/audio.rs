@@ -12,6 +12,7 @@ use super::{
 };
 use crate::sim::{
     error::ApiError,
+    limits::Ask,
     text::{Directives, Prose, estimate},
     wire::{Dialect, EventWriter, Payload, Reply},
 };
@@ -67,7 +68,7 @@ pub(crate) fn transcribe(call: &mut Call<'_>, translated: bool) -> Result<Reply,
     }
     let seconds = (size as f64 / BYTES_PER_SECOND as f64).max(0.1);
     let input = (seconds * 10.0).ceil() as u64;
-    call.admit(&model, input)?;
+    call.admit(&model, Ask::text(input, 0))?;
     let directives = Directives::read(&hint);
     let prose = match directives.say {
         Some(text) => Prose::given(text),
@@ -163,7 +164,7 @@ pub(crate) fn speech(call: &mut Call<'_>) -> Result<Reply, ApiError> {
         }
     };
     let tokens = estimate(input.len());
-    call.admit(&model, tokens)?;
+    call.admit(&model, Ask::text(tokens, 0))?;
     call.charge(&model, tokens, input.len() as u64);
     let directives = Directives::read(&input);
     let sound = sound(call, &format, input.len());

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::sim::{
     error::ApiError,
+    limits::Ask,
     models::{self, Mode, Model},
     text::{Directives, estimate},
     wire::Reply,
@@ -101,7 +102,8 @@ pub(crate) fn create(call: &mut Call<'_>) -> Result<Reply, ApiError> {
         max_tokens: wanted.max.and_then(|max| usize::try_from(max).ok()),
     };
     let n = u64::from(wanted.n);
-    call.admit(&model, talk.tokens + u64::from(wanted.max.unwrap_or(0)) * n)?;
+    let most = u64::from(wanted.max.unwrap_or(0)) * n;
+    call.admit(&model, Ask::text(talk.tokens, most))?;
 
     let answers: Vec<Answer> = (0..n).map(|place| brief.answer(call, place)).collect();
     let output = answers.iter().map(Answer::tokens).sum();

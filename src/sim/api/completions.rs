@@ -10,6 +10,7 @@ use super::{
 };
 use crate::sim::{
     error::ApiError,
+    limits::Ask,
     text::{Directives, estimate},
     wire::{Dialect, EventWriter, Reply},
 };
@@ -48,7 +49,7 @@ pub(crate) fn create(call: &mut Call<'_>) -> Result<Reply, ApiError> {
         .map(|prompt| estimate(prompt.len()).max(1))
         .sum();
     let count = prompts.len() as u64 * u64::from(n);
-    call.admit(&model, input + u64::from(max) * count)?;
+    call.admit(&model, Ask::text(input, u64::from(max) * count))?;
 
     let (mut choices, mut output, mut event_ms) = (Vec::new(), 0, 0);
     for prompt in &prompts {

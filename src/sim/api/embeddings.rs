@@ -13,6 +13,7 @@ use super::{
 use crate::sim::{
     dice::Dice,
     error::ApiError,
+    limits::Ask,
     text::estimate,
     wire::{Reply, push_json_str},
 };
@@ -48,7 +49,7 @@ pub(crate) fn create(call: &mut Call<'_>) -> Result<Reply, ApiError> {
     let dimensions = check::integer(body.dimensions, "dimensions", 1, natural)?.unwrap_or(natural);
     let inputs = inputs(body.input.ok_or_else(|| ApiError::missing("input"))?)?;
     let tokens: u64 = inputs.iter().map(|(_, tokens)| tokens).sum();
-    call.admit(&model, tokens)?;
+    call.admit(&model, Ask::text(tokens, 0))?;
     call.charge(&model, tokens, 0);
 
     let mut out = String::with_capacity(256 + inputs.len() * dimensions as usize * 12);

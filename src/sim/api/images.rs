@@ -8,7 +8,7 @@ use super::{
     Call,
     check::{self, Raw},
 };
-use crate::sim::{dice::Dice, error::ApiError, text::estimate, wire::Reply};
+use crate::sim::{dice::Dice, error::ApiError, limits::Ask, text::estimate, wire::Reply};
 
 #[derive(Deserialize)]
 struct Body<'a> {
@@ -58,7 +58,11 @@ fn pictures(
     n: u32,
     by_url: bool,
 ) -> Result<Reply, ApiError> {
-    call.admit(model, input)?;
+    let ask = Ask {
+        images: u64::from(n),
+        ..Ask::text(input, 0)
+    };
+    call.admit(model, ask)?;
     let output = 272 * u64::from(n);
     call.charge(model, input, output);
     let mut dice = call.dice(1);

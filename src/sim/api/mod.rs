@@ -25,10 +25,11 @@ use serde::Deserialize;
 
 pub(crate) use self::{batches::Batches, files::Files, responses::Responses};
 use super::{
-    account::{Gauge, Who},
+    account::{Ticket, Who},
     dice::Dice,
     error::ApiError,
     form::Form,
+    limits::{Ask, Gauge, Used},
     wire::Reply,
     world::World,
 };
@@ -58,6 +59,8 @@ pub(crate) struct Call<'a> {
     pub(crate) form: Option<Form>,
     pub(crate) who: Who,
     pub(crate) gauge: Option<Gauge>,
+    /// Held until the answer is over.
+    pub(crate) ticket: Option<Ticket>,
     salt: u64,
 }
 
@@ -137,6 +140,7 @@ impl<'a> Call<'a> {
             form,
             who,
             gauge: None,
+            ticket: None,
             salt,
         }
     }
@@ -179,18 +183,22 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// Checks that the model exists, then the account's limits and balance, for `tokens` of input and output.
-    pub(crate) fn admit(&mut self, model: &str, tokens: u64) -> Result<(), ApiError> {
+    /// Checks that the model exists, then the account's limits and balance.
+    pub(crate) fn admit(&mut self, model: &str, ask: Ask) -> Result<(), ApiError> {
         if !self.world.knows_model(model) {
             return Err(ApiError::model_not_found(model));
         }
-        let (gauge, verdict) = self.world.account.admit(&self.who, model, tokens);
+        let (gauge, verdict) = self.world.account.admit(&self.who, model, ask);
         self.gauge = Some(gauge);
-        verdict
+        self.ticket = verdict?;
+        Ok(())
     }
 
     /// Books what was used.
-    pub(crate) fn charge(&self, model: &str, input: u64, output: u64) {
+    pub(crate) fn charge(&mut self, model: &str, input: u64, output: u64) {
         self.world.account.charge(&self.who, model, input, output);
+        if let Some(ticket) = &mut self.ticket {
+            ticket.used(Used { input, output });
+        }
     }
 }

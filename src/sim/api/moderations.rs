@@ -7,7 +7,7 @@ use super::{
     Call,
     check::{self, Raw},
 };
-use crate::sim::{error::ApiError, text::estimate, wire::Reply};
+use crate::sim::{error::ApiError, limits::Ask, text::estimate, wire::Reply};
 
 const CATEGORIES: [&str; 13] = [
     "harassment",
@@ -53,7 +53,8 @@ pub(crate) fn create(call: &mut Call<'_>) -> Result<Reply, ApiError> {
             .collect(),
         _ => return Err(ApiError::missing("input")),
     };
-    call.admit(&model, texts.iter().map(|text| estimate(text.len())).sum())?;
+    let tokens = texts.iter().map(|text| estimate(text.len())).sum();
+    call.admit(&model, Ask::text(tokens, 0))?;
     let mut dice = call.dice(1);
     let id = dice.id("modr-", 29);
     let results: Vec<Value> = texts

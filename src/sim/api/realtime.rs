@@ -70,11 +70,11 @@ pub(crate) async fn upgrade(
         if !world.knows_model(&model) {
             return Err(ApiError::model_not_found(&model));
         }
-        let (_, verdict) = world.account.admit(&who, &model, 0);
-        verdict.map(|()| who)
+        let (_, verdict) = world.account.admit(&who, &model, Default::default());
+        verdict.map(|ticket| (who, ticket))
     });
-    let who = match admitted {
-        Ok(who) => who,
+    let (who, ticket) = match admitted {
+        Ok(admitted) => admitted,
         Err(refused) => {
             return shape::respond(
                 Reply::from(refused),
@@ -99,6 +99,7 @@ pub(crate) async fn upgrade(
             );
         }
     };
+    entry.hold(ticket);
     entry.answered(101, true);
     let named = who.clone();
     let mut response = upgrade

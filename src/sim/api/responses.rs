@@ -18,6 +18,7 @@ use super::{
 };
 use crate::sim::{
     error::ApiError,
+    limits::Ask,
     models,
     text::{Directives, estimate},
     wire::Reply,
@@ -110,7 +111,7 @@ pub(crate) fn create(call: &mut Call<'_>) -> Result<Reply, ApiError> {
         .and_then(Value::as_str)
         .map_or(0, str::len);
     let input_tokens = 3 + estimate(told) + estimate(input.to_string().len());
-    call.admit(&model, input_tokens + u64::from(max.unwrap_or(0)))?;
+    call.admit(&model, Ask::text(input_tokens, u64::from(max.unwrap_or(0))))?;
     let answer = brief.answer(call, 0);
     let output_tokens = answer.tokens();
     call.charge(&model, input_tokens, output_tokens);

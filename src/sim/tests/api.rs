@@ -245,6 +245,51 @@ async fn limits_refuse_with_numbers_that_fit_and_spare_refused_mistakes() {
 }
 
 #[tokio::test]
+async fn limits_are_set_changed_and_told_over_http() {
+    let sim = start(Settings::default()).await;
+    let limits =
+        r#"{"requests_per_minute": 2, "headers": "none", "words": "plain", "retry_after": false}"#;
+    assert_eq!(post(&sim, "/_sim/limits", limits).await.status, 204);
+    assert_eq!(chat(&sim, "a", false).await.status, 200);
+    assert_eq!(chat(&sim, "a", false).await.status, 200);
+    let refused = chat(&sim, "a", false).await;
+    assert_eq!(refused.status, 429);
+    assert!(!refused.headers.contains_key("x-ratelimit-limit-requests"));
+    assert!(!refused.headers.contains_key("retry-after"));
+    sim.control().change_limits(Limits {
+        requests_per_minute: Some(3),
+        ..Limits::default()
+    });
+    assert_eq!(chat(&sim, "a", false).await.status, 200);
+    assert_eq!(chat(&sim, "a", false).await.status, 429);
+    let stats = sim.control().stats();
+    let (pool, tally) = stats.limits.iter().next().unwrap();
+    assert!(pool.ends_with(" gpt-4o"), "{pool}");
+    assert_eq!((tally.admitted, tally.refusals()), (3, 2));
+    assert_eq!(get(&sim, "/_sim/limits").await.json()["words"], "plain");
+}
+
+#[tokio::test]
+async fn a_stream_is_under_way_until_its_end() {
+    let limits = Limits {
+        concurrency: Some(1),
+        ..Limits::default()
+    };
+    let sim = start(Settings {
+        limits,
+        ..Settings::default()
+    })
+    .await;
+    assert_eq!(chat(&sim, "a", true).await.status, 200);
+    assert_eq!(chat(&sim, "b", true).await.status, 200);
+    let tally = sim.control().stats().limits.into_values().next().unwrap();
+    assert_eq!(
+        (tally.admitted, tally.under_way, tally.most_under_way),
+        (2, 0, 1)
+    );
+}
+
+#[tokio::test]
 async fn configured_keys_are_the_only_good_ones() {
     let key = Key {
         secret: "sk-one".into(),

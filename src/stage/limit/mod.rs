@@ -8,13 +8,7 @@
 //!
 //! What was taken, and a place among concurrent calls, is held to the end of the body: only there it is known what a stream
 //! has used.
-//!
-//! | file | holds |
-//! | --- | --- |
-//! | `bucket` | one fixed rate, which can be asked before it is taken from (of the quotas) |
-//! | `layer` | the tower plumbing |
 
-mod bucket;
 mod layer;
 
 #[cfg(test)]
@@ -22,10 +16,7 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-pub use self::{
-    bucket::{Bucket, NeverFits},
-    layer::{LimitLayer, Limiter},
-};
+pub use self::layer::{LimitLayer, Limiter};
 pub use crate::limits::{Limits, WaitHook};
 use crate::{
     call::Target,
@@ -44,7 +35,8 @@ pub struct Refused {
     pub retry_after: Option<Duration>,
     /// Which limit binds, where that is known.
     pub binds: Option<Binds>,
-    advice: Arc<str>,
+    /// For `x-weir-advice`.
+    pub advice: Arc<str>,
 }
 
 /// The limit that holds a call back.

@@ -1,146 +1,206 @@
 //! The allowances of all apps.
 
-use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use super::{Exceeded, Kind};
-use crate::{
-    config::{App, AppId},
-    stage::limit::Bucket,
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
 };
 
-/// What was taken for a call; dropped, the app may make another at the same time.
-pub(super) type Taken = Option<OwnedSemaphorePermit>;
+use super::{
+    AllowanceView, Kind, QuotaView, SavedQuota, SavedQuotas, allowance::Allowance, clock::Clock,
+    day::Day,
+};
+use crate::config::{App, AppId, OnLimit, Priority};
+
+/// Called after each wait, with its length. Must not block.
+pub type WaitHook = Arc<dyn Fn(&App, Duration) + Send + Sync>;
 
 /// The allowances of the apps of one configuration.
-#[derive(Debug, Default)]
-pub struct Quotas(HashMap<AppId, Arc<Allowance>>);
+#[derive(Default)]
+pub struct Quotas {
+    apps: HashMap<AppId, Entry>,
+    /// Longest wait inside weir, all waits of a call together.
+    pub(super) max_wait: Duration,
+    clock: Arc<Clock>,
+    hook: Option<WaitHook>,
+}
 
-/// One app's.
-#[derive(Debug)]
-pub(super) struct Allowance {
+/// One app. Of ten thousand apps most are silent: the allowance is made at the first call.
+struct Entry {
     app: Arc<App>,
-    requests: Option<Bucket>,
-    tokens: Option<Bucket>,
-    places: Option<Arc<Semaphore>>,
+    made: OnceLock<Arc<Allowance>>,
 }
 
 // === impl Quotas ===
 
 impl Quotas {
-    /// Full ones, for those `apps` that have a quota.
-    pub fn new(apps: &[Arc<App>]) -> Self {
-        Self::default().renewed(apps)
+    /// Full ones, for those `apps` that have a quota. Calls wait for `max_wait` in all.
+    pub fn new(apps: &[Arc<App>], max_wait: Duration) -> Self {
+        Self::default().renewed(apps, max_wait)
     }
 
-    /// Those of a new configuration. Apps whose numbers did not change go on where they are.
+    /// `hook` hears of every wait.
     #[must_use]
-    pub fn renewed(&self, apps: &[Arc<App>]) -> Self {
-        let kept = |app: &Arc<App>| {
-            let old = self
-                .0
-                .values()
-                .find(|old| old.app.key_hash == app.key_hash && old.app.name == app.name)?;
-            old.serves(app).then(|| Arc::clone(old))
+    pub fn with_hook(mut self, hook: WaitHook) -> Self {
+        self.hook = Some(hook);
+        self
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_wall(mut self, wall: super::clock::Wall) -> Self {
+        self.clock = Arc::new(Clock::new(wall));
+        self
+    }
+
+    /// Those of a new configuration. Apps go on where they are: what was used of an allowance stays used, whatever its new
+    /// number is.
+    #[must_use]
+    pub fn renewed(&self, apps: &[Arc<App>], max_wait: Duration) -> Self {
+        let before: HashMap<_, _> = self
+            .apps
+            .values()
+            .filter_map(|entry| {
+                let made = entry.made.get()?;
+                Some(((entry.app.key_hash, &entry.app.name), made))
+            })
+            .collect();
+        let entry = |app: &Arc<App>| {
+            let made = OnceLock::new();
+            if let Some(kept) = before.get(&(app.key_hash, &app.name)) {
+                kept.configure(app);
+                let _ = made.set(Arc::clone(kept));
+            }
+            let app = Arc::clone(app);
+            (app.id, Entry { app, made })
         };
-        let limited = apps.iter().filter(|app| numbers(app) != (None, None, None));
-        Self(
-            limited
-                .map(|app| {
-                    (
-                        app.id,
-                        kept(app).unwrap_or_else(|| Arc::new(Allowance::new(app))),
-                    )
-                })
+        Self {
+            apps: apps
+                .iter()
+                .filter(|app| !kinds(app).is_empty())
+                .map(entry)
                 .collect(),
-        )
+            max_wait,
+            clock: Arc::clone(&self.clock),
+            hook: self.hook.clone(),
+        }
+    }
+
+    /// For people: every app with a quota, in the order of the configuration.
+    pub fn views(&self) -> Vec<QuotaView> {
+        let mut entries: Vec<_> = self.apps.values().collect();
+        entries.sort_by_key(|entry| entry.app.id);
+        entries.into_iter().map(Entry::view).collect()
+    }
+
+    /// What is worth keeping for the next run: the day's counts.
+    pub fn saved(&self) -> SavedQuotas {
+        let mut apps: Vec<_> = self
+            .apps
+            .values()
+            .filter_map(|entry| {
+                let tokens = entry.made.get()?.used_today();
+                let app = entry.app.name.to_string();
+                (tokens > 0).then_some(SavedQuota { app, tokens })
+            })
+            .collect();
+        apps.sort_by(|a, b| a.app.cmp(&b.app));
+        let day = Day::number(self.clock.now().unix);
+        SavedQuotas { day, apps }
+    }
+
+    /// Counts what the last run kept, if it is of this day. Once, before the first call.
+    pub fn restore(&self, saved: &SavedQuotas) {
+        let tokens: HashMap<&str, u64> = saved
+            .apps
+            .iter()
+            .map(|saved| (saved.app.as_str(), saved.tokens))
+            .collect();
+        for entry in self.apps.values() {
+            if let Some(tokens) = tokens.get(&*entry.app.name) {
+                entry.made(&self.clock).restore(saved.day, *tokens);
+            }
+        }
     }
 
     pub(super) fn of(&self, app: &App) -> Option<&Arc<Allowance>> {
-        if self.0.is_empty() {
-            None
-        } else {
-            self.0.get(&app.id)
+        if self.apps.is_empty() {
+            return None;
+        }
+        Some(self.apps.get(&app.id)?.made(&self.clock))
+    }
+
+    pub(super) fn waited(&self, app: &App, time: Duration) {
+        if let Some(hook) = &self.hook {
+            hook(app, time);
         }
     }
 }
 
-// === impl Allowance ===
+impl std::fmt::Debug for Quotas {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Quotas")
+            .field("apps", &self.apps.len())
+            .field("max_wait", &self.max_wait)
+            .finish_non_exhaustive()
+    }
+}
 
-impl Allowance {
-    fn new(app: &Arc<App>) -> Self {
-        // Ten seconds' worth of requests at once: an app may start with some, but not spend its minute in one second
-        // and then again. Tokens: one request may need the whole minute.
-        let burst = |limit: NonZeroU32| NonZeroU32::new(limit.get() / 6).unwrap_or(NonZeroU32::MIN);
-        Self {
-            app: Arc::clone(app),
-            requests: app
-                .requests_per_minute
-                .map(|limit| Bucket::per_minute(limit, burst(limit))),
-            tokens: app
-                .tokens_per_minute
-                .map(|limit| Bucket::per_minute(limit, limit)),
-            places: app
-                .concurrency
-                .map(|limit| Arc::new(Semaphore::new(limit.get() as usize))),
-        }
+// === impl Entry ===
+
+impl Entry {
+    fn made(&self, clock: &Arc<Clock>) -> &Arc<Allowance> {
+        let make = || Arc::new(Allowance::new(&self.app, Arc::clone(clock)));
+        self.made.get_or_init(make)
     }
 
-    fn serves(&self, app: &App) -> bool {
-        numbers(&self.app) == numbers(app)
-    }
-
-    /// Takes what a call of `tokens` needs, or nothing. (Two calls of one app at the very same moment on two threads may
-    /// both see the last tokens; then one is refused and has spent a request.)
-    pub(super) fn take(&self, tokens: u64) -> Result<Taken, Exceeded> {
-        let place = match (&self.places, self.app.concurrency) {
-            (Some(places), Some(limit)) => {
-                let place = Arc::clone(places).try_acquire_owned();
-                Some(place.map_err(|_| self.exceeded(Kind::Concurrency, limit, None))?)
-            }
-            _ => None,
+    fn view(&self) -> QuotaView {
+        let app = &self.app;
+        let untouched = || {
+            let view = |(kind, quota): (Kind, u64)| AllowanceView {
+                kind: kind.as_str().to_owned(),
+                quota,
+                used: 0,
+                remaining: quota,
+            };
+            kinds(app).into_iter().map(view).collect()
         };
-        let asks = [
-            (Kind::RequestsPerMinute, &self.requests, 1),
-            (Kind::TokensPerMinute, &self.tokens, tokens),
-        ];
-        for taking in [false, true] {
-            for (kind, bucket, n) in asks {
-                let Some(bucket) = bucket else { continue };
-                let wait = if taking {
-                    bucket.take(n)
-                } else {
-                    bucket.wait_for(n)
-                };
-                match wait {
-                    Ok(wait) if wait.is_zero() => {}
-                    wait => return Err(self.exceeded(kind, bucket.limit(), wait.ok())),
-                }
+        let made = self.made.get();
+        let (waiting, oldest) = made.map(|made| made.waiting()).unwrap_or_default();
+        QuotaView {
+            app: app.name.to_string(),
+            on_limit: match app.on_limit {
+                OnLimit::Wait => "wait",
+                OnLimit::Reject => "reject",
             }
-        }
-        Ok(place)
-    }
-
-    fn exceeded(
-        &self,
-        kind: Kind,
-        limit: NonZeroU32,
-        retry_after: Option<std::time::Duration>,
-    ) -> Exceeded {
-        Exceeded {
-            app: Arc::clone(&self.app.name),
-            kind,
-            limit,
-            retry_after,
+            .to_owned(),
+            priority: match app.priority {
+                Priority::Interactive => "interactive",
+                Priority::Batch => "batch",
+            }
+            .to_owned(),
+            weight: app.weight.get(),
+            allowances: made.map_or_else(untouched, |made| made.views()),
+            waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
+            oldest_wait_seconds: oldest.as_secs_f64(),
         }
     }
 }
 
-fn numbers(app: &App) -> (Option<NonZeroU32>, Option<NonZeroU32>, Option<NonZeroU32>) {
-    (
-        app.requests_per_minute,
-        app.tokens_per_minute,
-        app.concurrency,
-    )
+/// The numbers that are set.
+fn kinds(app: &App) -> Vec<(Kind, u64)> {
+    [
+        (
+            Kind::RequestsPerMinute,
+            app.requests_per_minute.map(|n| n.get().into()),
+        ),
+        (
+            Kind::TokensPerMinute,
+            app.tokens_per_minute.map(|n| n.get().into()),
+        ),
+        (Kind::TokensPerDay, app.tokens_per_day.map(Into::into)),
+        (Kind::Concurrency, app.concurrency.map(|n| n.get().into())),
+    ]
+    .into_iter()
+    .filter_map(|(kind, quota)| Some((kind, quota?)))
+    .collect()
 }

@@ -12,6 +12,11 @@ use crate::{
     stage::breaker::tests::support::{Act, Provider, app, call, ends},
 };
 
+mod waits;
+
+/// Of a call, in all.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+
 fn quota(quotas: Quotas, act: Act) -> (Quota<Provider>, Provider) {
     let provider = Provider::new(act);
     (
@@ -34,7 +39,7 @@ fn exceeded(answer: Result<Reply, Error>) -> Exceeded {
 #[tokio::test(start_paused = true)]
 async fn requests_beyond_the_burst_are_refused_until_the_told_time() {
     let app = app(1, [60, 0, 0]);
-    let (mut quota, provider) = quota(Quotas::new(&[Arc::clone(&app)]), Act::Answer);
+    let (mut quota, provider) = quota(Quotas::new(&[Arc::clone(&app)], MAX_WAIT), Act::Answer);
     for _ in 0..10 {
         ask(&mut quota, &app, 0).await.unwrap();
     }
@@ -55,7 +60,7 @@ async fn requests_beyond_the_burst_are_refused_until_the_told_time() {
 #[tokio::test(start_paused = true)]
 async fn tokens_refused_cost_no_request() {
     let app = app(1, [6, 600, 0]);
-    let (mut quota, _) = quota(Quotas::new(&[Arc::clone(&app)]), Act::Answer);
+    let (mut quota, _) = quota(Quotas::new(&[Arc::clone(&app)], MAX_WAIT), Act::Answer);
     let told = exceeded(ask(&mut quota, &app, 601).await);
     assert_eq!((told.kind, told.retry_after), (Kind::TokensPerMinute, None));
     // The one request of the burst is still there.
@@ -64,7 +69,7 @@ async fn tokens_refused_cost_no_request() {
     let told = exceeded(ask(&mut quota, &app, 400).await);
     assert_eq!(
         (told.code(), told.retry_after),
-        ("app_quota_tokens", Some(Duration::from_secs(30)))
+        ("app_quota_tokens", Some(Duration::from_secs(50)))
     );
 }
 
@@ -72,7 +77,7 @@ async fn tokens_refused_cost_no_request() {
 async fn a_running_stream_holds_its_place() {
     let (app, facts) = (app(1, [0, 0, 1]), Arc::new(Facts::default()));
     let (mut quota, provider) = quota(
-        Quotas::new(&[Arc::clone(&app)]),
+        Quotas::new(&[Arc::clone(&app)], MAX_WAIT),
         Act::Stream(Arc::clone(&facts)),
     );
     let stream = ask(&mut quota, &app, 0).await.unwrap();
@@ -95,7 +100,7 @@ async fn a_running_stream_holds_its_place() {
 async fn one_apps_greed_is_not_anothers_and_no_quota_is_no_bound() {
     let (greedy, modest, free) = (app(1, [6, 0, 0]), app(2, [6, 0, 0]), app(3, [0; 3]));
     let apps = [&greedy, &modest, &free].map(Arc::clone);
-    let (mut quota, _) = quota(Quotas::new(&apps), Act::Answer);
+    let (mut quota, _) = quota(Quotas::new(&apps, MAX_WAIT), Act::Answer);
     ask(&mut quota, &greedy, 0).await.unwrap();
     exceeded(ask(&mut quota, &greedy, 0).await);
     ask(&mut quota, &modest, 0).await.unwrap();
@@ -105,9 +110,12 @@ async fn one_apps_greed_is_not_anothers_and_no_quota_is_no_bound() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reload_keeps_what_was_spent_unless_the_numbers_changed() {
+async fn a_reload_keeps_what_was_spent_and_takes_new_numbers() {
     let (same, more) = (app(1, [6, 0, 0]), app(2, [6, 0, 0]));
-    let before = Arc::new(Quotas::new(&[Arc::clone(&same), Arc::clone(&more)]));
+    let before = Arc::new(Quotas::new(
+        &[Arc::clone(&same), Arc::clone(&more)],
+        MAX_WAIT,
+    ));
     let mut old = QuotaLayer::new(Arc::clone(&before)).layer(Provider::new(Act::Answer));
     for app in [&same, &more] {
         ask(&mut old, app, 0).await.unwrap();
@@ -122,7 +130,7 @@ async fn a_reload_keeps_what_was_spent_unless_the_numbers_changed() {
         ..(*app(2, [12, 0, 0])).clone()
     });
     let (mut new, _) = quota(
-        before.renewed(&[Arc::clone(&raised), Arc::clone(&moved)]),
+        before.renewed(&[Arc::clone(&raised), Arc::clone(&moved)], MAX_WAIT),
         Act::Answer,
     );
     exceeded(ask(&mut new, &moved, 0).await);

@@ -1,6 +1,7 @@
 //! The layer: carries decisions out.
 
 use std::{
+    borrow::Cow,
     fmt,
     sync::Arc,
     task::{Context, Poll},
@@ -13,13 +14,16 @@ use tower::{
     retry::budget::{Budget, TpsBudget},
 };
 
-use super::{Decision, GaveUp, Situation, decide};
+use super::{
+    Decision, GaveUp, Situation, decide,
+    order::{Free, by_wait, is_sooner},
+};
 use crate::{
     call::{Attempt, Call, Plan, Reply, Target},
-    config,
+    config::{self, Prefer},
     error::Error,
     models,
-    stage::{Answering, breaker::Circuits},
+    stage::{Answering, breaker::Circuits, limit::Limits},
     telemetry::Metrics,
     triage::{Class, NextTarget},
 };
@@ -37,6 +41,7 @@ pub struct Shared {
     params: Params,
     budget: TpsBudget,
     circuits: Arc<Circuits>,
+    limits: Arc<Limits>,
     metrics: Arc<Metrics>,
 }
 
@@ -52,6 +57,8 @@ pub struct Retry<S> {
 /// Where one call's loop stands.
 struct Loop<'a> {
     plan: &'a Plan,
+    /// The plan's, in the order in which they are turned to.
+    targets: Cow<'a, [Arc<Target>]>,
     shared: &'a Shared,
     /// What the caller gets when nothing else comes.
     error: Option<Error>,
@@ -64,12 +71,18 @@ struct Loop<'a> {
 // === impl Shared ===
 
 impl Shared {
-    pub fn new(params: Params, circuits: Arc<Circuits>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        params: Params,
+        circuits: Arc<Circuits>,
+        limits: Arc<Limits>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let budget = TpsBudget::new(BUDGET_WINDOW, BUDGET_FLOOR, params.budget);
         Self {
             params,
             budget,
             circuits,
+            limits,
             metrics,
         }
     }
@@ -136,11 +149,13 @@ where
     }
     let mut state = Loop {
         plan,
+        targets: Cow::Borrowed(plan.targets()),
         shared,
         error: None,
         turned: 0,
         hold: None,
     };
+    state.arrange();
     let mut at = Some(0);
     let mut repeats = 0;
     while let Some(index) = at {
@@ -148,7 +163,7 @@ where
         std::future::poll_fn(|cx| inner.poll_ready(cx)).await?;
         let error = match inner.call(attempt).await {
             Ok(mut reply) => {
-                plan.targets()[index].fruitless.success(Instant::now());
+                state.targets[index].fruitless.success(Instant::now());
                 reply.learnt.route = Some(Arc::clone(&plan.route.name));
                 return Ok(reply);
             }
@@ -173,7 +188,7 @@ where
                 }
             }
             Decision::NextLarger => {
-                let window = models::context_window(&plan.targets()[index].model);
+                let window = models::context_window(&state.targets[index].model);
                 let larger = |t: &Target| matches!((window, models::context_window(&t.model)), (Some(a), Some(b)) if b > a);
                 at = state.following(index, &error, larger);
             }
@@ -202,17 +217,29 @@ impl Loop<'_> {
         self.shared.params.max_wait.saturating_sub(waited)
     }
 
+    /// Where the route wants it, those who have not had their turn in the order of their waits.
+    fn arrange(&mut self) {
+        if self.plan.route.prefer == Prefer::Order || self.targets.len() < self.turned + 2 {
+            return;
+        }
+        let (plan, shared, turned) = (self.plan, self.shared, self.turned);
+        by_wait(&mut self.targets.to_mut()[turned..], |target| Free {
+            usable: shared.circuits.is_available(target, &plan.call),
+            wait: shared.limits.expected_wait(&plan.call, target),
+        });
+    }
+
     fn attempt(&mut self, index: usize) -> Attempt {
         let last = !self.others(index);
         if index >= self.turned {
             self.turned = index + 1;
             if self.call().sdk.retry_count == 0 {
-                self.plan.targets()[index].fruitless.call();
+                self.targets[index].fruitless.call();
             }
         }
         Attempt {
             call: Arc::clone(&self.plan.call),
-            target: Arc::clone(&self.plan.targets()[index]),
+            target: Arc::clone(&self.targets[index]),
             max_wait: self.wait_left(),
             last,
         }
@@ -220,7 +247,7 @@ impl Loop<'_> {
 
     /// Whether a target after `index` could take the call now.
     fn others(&self, index: usize) -> bool {
-        let rest = &self.plan.targets()[self.turned.max(index + 1)..];
+        let rest = &self.targets[self.turned.max(index + 1)..];
         rest.iter()
             .any(|target| self.shared.circuits.is_available(target, self.call()))
     }
@@ -263,7 +290,7 @@ impl Loop<'_> {
     }
 
     fn may_repeat(&self, index: usize) -> bool {
-        let fruitless = &self.plan.targets()[index].fruitless;
+        let fruitless = &self.targets[index].fruitless;
         if !fruitless.repeat(self.shared.params.budget) {
             return false;
         }
@@ -307,7 +334,7 @@ impl Loop<'_> {
 
     /// The next target that `fits`, if attempts and time are left.
     fn following(
-        &self,
+        &mut self,
         index: usize,
         error: &Error,
         fits: impl Fn(&Target) -> bool,
@@ -318,12 +345,13 @@ impl Loop<'_> {
         {
             return None;
         }
-        let targets = self.plan.targets();
+        self.arrange();
+        let targets = &self.targets;
         let next = (self.turned.max(index + 1)..targets.len()).find(|i| fits(&targets[*i]))?;
         self.shared
             .metrics
             .fallback(&targets[index], &targets[next], error.class());
-        call.meter.moved();
+        self.call().meter.moved();
         Some(next)
     }
 
@@ -348,6 +376,9 @@ impl Loop<'_> {
             // The last word on time.
             (Some(_), Error::Deadline(_)) => true,
             (Some(_), Error::Upstream(_)) => true,
+            // Nobody was asked: what tells the caller to come back soonest is the truest word.
+            (Some(old @ (Error::Limit(_) | Error::CircuitOpen(_))), Error::Limit(_))
+            | (Some(old @ Error::Limit(_)), Error::CircuitOpen(_)) => is_sooner(&error, old),
             // What opened it since is the newer word.
             (Some(Error::CircuitOpen(old)), Error::CircuitOpen(new)) => {
                 old.target.id == new.target.id
@@ -398,7 +429,7 @@ impl Loop<'_> {
     /// Who comes back turns to all of them again, but for those whose circuit is open: each must bear it.
     fn bear_another(&self, silent: bool) -> bool {
         let share = self.shared.params.budget;
-        let turned = self.plan.targets()[..self.turned].iter();
+        let turned = self.targets[..self.turned].iter();
         let usable = |target: &&Arc<Target>| self.shared.circuits.is_available(target, self.call());
         let mut charged = Vec::with_capacity(self.turned);
         for target in turned.filter(usable) {

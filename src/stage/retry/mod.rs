@@ -8,10 +8,14 @@
 //! A circuit that is coming back (a probe is under way, or the ramp has not reached this call) is waited for when nobody
 //! else can take the call: within the same longest wait and deadline, at spread times, and without an attempt. At a
 //! circuit that is plainly open nobody waits.
+//!
+//! A route turns to its targets in their order (`prefer = "order"`: a limit's wait that fits is waited at the first of them), or
+//! to the one that is free soonest (`"soonest"`), looked at before the first attempt and whenever the call moves on.
 
 mod decide;
 mod fruitless;
 mod layer;
+mod order;
 
 pub use self::{
     decide::{Decision, Situation, decide},

@@ -12,7 +12,6 @@ use crate::{
     call::{Target, TargetId},
     config::{CachePolicy, Config, Route, RouteTarget, UpstreamId},
     redact,
-    telemetry::Metrics,
     triage::Dialect,
 };
 
@@ -54,7 +53,6 @@ pub struct Router {
     own_policies: bool,
     /// Some route has a timeout of its own.
     own_timeouts: bool,
-    metrics: Arc<Metrics>,
 }
 
 // === impl Targets ===
@@ -96,7 +94,7 @@ impl Targets {
 
 impl Router {
     /// The routes of `config`.
-    pub fn new(config: &Config, targets: Arc<Targets>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(config: &Config, targets: Arc<Targets>) -> Self {
         Self {
             routes: config.routes.clone(),
             targets,
@@ -106,7 +104,6 @@ impl Router {
                 .iter()
                 .any(|route| route.cache_policy.is_some()),
             own_timeouts: config.routes.iter().any(|route| route.timeout.is_some()),
-            metrics,
         }
     }
 
@@ -190,7 +187,6 @@ impl Router {
         let Known { id, label } = self.targets.known(&to.upstream.name, &model);
         let rewrite = &*model != asked;
         let target = Target::new(id, Arc::clone(&to.upstream), model, rewrite, label);
-        self.metrics.limits_of(&target);
         Some(Arc::new(target))
     }
 

@@ -64,6 +64,8 @@ pub(super) struct Facts {
     pub(super) delays: Vec<String>,
     /// Waits named in fields of the body, in milliseconds.
     pub(super) delays_ms: Vec<String>,
+    /// Quotas that are named with their value.
+    pub(super) quotas: Vec<Quota>,
     /// Headers of an inner answer, repeated in the body.
     pub(super) headers: Vec<(String, String)>,
     /// First message, as sent.
@@ -72,6 +74,14 @@ pub(super) struct Facts {
     pub(super) code: Option<String>,
     /// First type, as sent.
     pub(super) kind: Option<String>,
+}
+
+/// A quota as Google tells it; names as they came, empty where there is none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Quota {
+    pub(super) id: String,
+    pub(super) metric: String,
+    pub(super) value: Option<u64>,
 }
 
 /// `s` cut to at most `most` bytes, at a character's edge.

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::Facts;
+use super::{Facts, Quota};
+use crate::triage::wait;
 
 /// Nesting of error objects that is followed.
 pub(super) const DEPTH: u8 = 6;
@@ -214,6 +215,7 @@ impl Facts {
                 self.codes.push("limit=0".to_owned());
             }
         }
+        self.quota(map);
         for key in ["type", "status"] {
             match map.get(key) {
                 Some(Value::String(word)) => self.kind(word),
@@ -256,6 +258,19 @@ impl Facts {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// A quota with its value, as in a violation or in the facts beside it.
+    fn quota(&mut self, map: &Map<String, Value>) {
+        let word = |keys: [&str; 2]| keys.iter().find_map(|key| map.get(*key).and_then(as_word));
+        let value = word(["quotaValue", "quota_limit_value"]).and_then(|value| wait::count(&value));
+        if value.is_some() && self.quotas.len() < ENTRIES {
+            self.quotas.push(Quota {
+                id: word(["quotaId", "quota_limit"]).unwrap_or_default(),
+                metric: word(["quotaMetric", "quota_metric"]).unwrap_or_default(),
+                value,
+            });
         }
     }
 

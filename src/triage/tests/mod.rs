@@ -4,6 +4,7 @@ mod documented;
 mod examined;
 mod guesses;
 mod mutations;
+mod numbers;
 mod unseen;
 mod vendors;
 mod verdicts;

@@ -243,14 +243,8 @@ fn settle(reader: &Reader<'_>, provider: Arc<Provider>, base_url: Option<&Uri>) 
 }
 
 fn limits(reader: &Reader<'_>) -> Limits {
-    let keys = crate::config::table::ROOT.walk();
-    let limits = keys
-        .iter()
-        .find_map(|section| match section.key("limits")?.kind {
-            Kind::Table(limits) => Some(limits),
-            _ => None,
-        });
-    let Some(section) = limits else {
+    let limits = super::section("upstream").key("limits");
+    let Some(Kind::Table(section)) = limits.map(|key| key.kind) else {
         return Limits::default();
     };
     let reader = reader.table("limits", section);
@@ -258,8 +252,12 @@ fn limits(reader: &Reader<'_>) -> Limits {
     Limits {
         requests_per_minute: limit("requests_per_minute"),
         tokens_per_minute: limit("tokens_per_minute"),
+        input_tokens_per_minute: limit("input_tokens_per_minute"),
+        output_tokens_per_minute: limit("output_tokens_per_minute"),
+        images_per_minute: limit("images_per_minute"),
+        requests_per_day: limit("requests_per_day"),
+        tokens_per_day: limit("tokens_per_day"),
         concurrency: limit("concurrency"),
-        ..Limits::default()
     }
 }
 

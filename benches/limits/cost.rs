@@ -1,0 +1,160 @@
+//! What the limiter costs a call that need not wait, in CPU: wall time over many calls on one thread.
+//!
+//! Only of a release build a figure worth reading.
+
+use std::{
+    hint::black_box,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tokio::{runtime::Builder, time::Instant};
+use tower::{Layer, Service};
+use weir::{
+    call::{Attempt, Learnt, Reply, ReplyBody},
+    dialect::openai::Usage,
+    error::Error,
+    limits::Heard,
+    stage::{
+        Answering,
+        limit::{LimitLayer, Limits},
+    },
+};
+
+use crate::{
+    Result,
+    calls::{Gateway, Standing},
+    demand::Script,
+};
+
+pub(crate) const NAME: &str = "cost";
+pub(crate) const ABOUT: &str = "CPU time of a call that need not wait; of a release build";
+
+/// The goal, in nanoseconds a call.
+pub(crate) const MOST: f64 = 1_000.0;
+
+/// Nanoseconds each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Costs {
+    /// Admission, hearing the reply's head and settling: the layer less what is below it.
+    pub(crate) layer: f64,
+    /// Reading the numbers in a reply's head.
+    pub(crate) heard: f64,
+}
+
+/// Answers at once, with a head full of limits that nobody reaches.
+#[derive(Clone, Debug)]
+struct Instantly(Arc<HeaderMap>);
+
+// === impl Costs ===
+
+impl Costs {
+    pub(crate) fn measure(calls: u32) -> Result<Self> {
+        let runtime = Builder::new_current_thread().enable_time().build()?;
+        runtime.block_on(measure(calls))
+    }
+}
+
+async fn measure(calls: u32) -> Result<Costs> {
+    let gateway = Gateway::new("openai", &[Standing::EQUAL])?;
+    let script = Script {
+        input: 300,
+        max_output: 300,
+        output: 150,
+        ..Script::default()
+    };
+    let plan = gateway.plan(&script);
+    let attempt = Attempt {
+        call: Arc::clone(&plan.call),
+        target: Arc::clone(&plan.targets()[0]),
+        max_wait: Duration::from_secs(30),
+        last: true,
+    };
+    let below = Instantly(Arc::new(heads()));
+    let above = LimitLayer::new(Arc::<Limits>::default()).layer(below.clone());
+    let headers = heads();
+    let (provider, now) = (&attempt.target.upstream.provider, SystemTime::now());
+    let began = Instant::now();
+    for _ in 0..calls {
+        black_box(Heard::of(provider, black_box(&headers), now));
+    }
+    let heard = began.elapsed();
+    // One after the other, twice: what is warm then is warm for both.
+    let mut times = [Duration::ZERO; 2];
+    for _ in 0..2 {
+        times = [
+            each(below.clone(), &attempt, calls).await?,
+            each(above.clone(), &attempt, calls).await?,
+        ];
+    }
+    let nanoseconds = |time: Duration| time.as_secs_f64() * 1e9 / f64::from(calls);
+    Ok(Costs {
+        layer: nanoseconds(times[1].saturating_sub(times[0])),
+        heard: nanoseconds(heard),
+    })
+}
+
+async fn each<S>(mut service: S, attempt: &Attempt, calls: u32) -> Result<Duration>
+where
+    S: Service<Attempt, Response = Reply, Error = Error>,
+{
+    let began = Instant::now();
+    for _ in 0..calls {
+        drop(black_box(service.call(attempt.clone()).await?));
+    }
+    Ok(began.elapsed())
+}
+
+fn heads() -> HeaderMap {
+    let named = [
+        ("x-ratelimit-limit-requests", "1000000000"),
+        ("x-ratelimit-remaining-requests", "999999999"),
+        ("x-ratelimit-reset-requests", "1ms"),
+        ("x-ratelimit-limit-tokens", "4000000000"),
+        ("x-ratelimit-remaining-tokens", "3999999000"),
+        ("x-ratelimit-reset-tokens", "1ms"),
+        ("content-type", "application/json"),
+        ("x-request-id", "req_0123456789abcdef0123456789abcdef"),
+        ("openai-processing-ms", "420"),
+    ];
+    let pairs = named.map(|(name, value)| {
+        (
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        )
+    });
+    HeaderMap::from_iter(pairs)
+}
+
+impl Service<Attempt> for Instantly {
+    type Response = Reply;
+    type Error = Error;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Attempt) -> Answering {
+        let headers = HeaderMap::clone(&self.0);
+        Box::pin(async move {
+            Ok(Reply {
+                status: StatusCode::OK,
+                headers,
+                body: ReplyBody::whole("{}"),
+                learnt: Learnt {
+                    usage: Some(Usage {
+                        input: 300,
+                        output: 150,
+                        exact: true,
+                        ..Usage::default()
+                    }),
+                    ..Learnt::default()
+                },
+                upgrade: None,
+            })
+        })
+    }
+}

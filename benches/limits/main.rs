@@ -1,0 +1,130 @@
+//! Limiters against a simulated provider whose limits nobody was told, in simulated time.
+//!
+//! ```text
+//! demand ──► retry ──► none | fixed | weir ──► world (way, account, latency)
+//! ```
+//!
+//! The chain is weir's own from `retry` inwards; only what holds calls back differs. The clock is tokio's paused one, so ten
+//! minutes pass in seconds and a seed gives the same run again. `cargo bench --bench limits`; see `docs/limits.md`.
+
+mod account;
+mod args;
+mod baseline;
+mod calls;
+mod contender;
+mod cost;
+mod crowd;
+mod crowds;
+mod demand;
+mod dice;
+mod driver;
+mod figures;
+mod hidden;
+mod report;
+mod scenario;
+mod world;
+
+use std::{path::Path, process::ExitCode};
+
+use clap::Parser;
+
+use crate::{args::Args, figures::Figures, report::Report};
+
+/// What any step may fail with; the message is all that is done with it.
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Where `--write` writes.
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/limits.md");
+
+fn main() -> ExitCode {
+    // As `benches/gateway`: test runners start benches too, without any argument.
+    if std::env::args().len() == 1 {
+        eprintln!("nothing measured: run `cargo bench --bench limits`, or give an option");
+        return ExitCode::SUCCESS;
+    }
+    let args = Args::parse();
+    if args.list {
+        return ExitCode::SUCCESS;
+    }
+    run(&args).unwrap_or_else(|error| {
+        eprintln!("bench: {error}");
+        ExitCode::from(2)
+    })
+}
+
+#[expect(clippy::print_stdout, reason = "the table is what this is for")]
+fn run(args: &Args) -> Result<ExitCode> {
+    let scenarios: Vec<_> = scenario::all()
+        .into_iter()
+        .filter(|one| args.wants(one.name))
+        .collect();
+    let crowds: Vec<_> = crowds::all()
+        .into_iter()
+        .filter(|one| args.wants(one.name))
+        .collect();
+    if scenarios.is_empty() && crowds.is_empty() && !args.wants(cost::NAME) {
+        return Err("nothing has such a name; see --names".into());
+    }
+    if args.names {
+        scenarios
+            .iter()
+            .for_each(|one| println!("{:<20} {}", one.name, one.about));
+        crowds
+            .iter()
+            .for_each(|one| println!("{:<20} {}", one.name, one.about));
+        println!("{:<20} {}", cost::NAME, cost::ABOUT);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut report = Report::default();
+    for scenario in &scenarios {
+        for contender in args.contenders() {
+            let run = |seed| {
+                Ok(Figures::of(
+                    scenario,
+                    &driver::run(scenario, contender, seed)?,
+                ))
+            };
+            println!(
+                "{}",
+                report.alone(scenario, contender, &each_seed(args, run)?)
+            );
+        }
+    }
+    for crowd in &crowds {
+        for contender in args.contenders() {
+            let shares = each_seed(args, |seed| crowd.run(contender, seed))?;
+            println!("{}", report.shared(crowd, contender, &shares));
+        }
+    }
+    if args.wants(cost::NAME) {
+        println!("{}", report.costs(&cost::Costs::measure(args.calls)?));
+    }
+    if args.write {
+        report.write(Path::new(PAGE))?;
+    }
+    if !report.short.is_empty() {
+        println!("\nshort of the goal: {}", report.short.join(", "));
+    }
+    Ok(ExitCode::from(u8::from(
+        args.check && !report.short.is_empty(),
+    )))
+}
+
+/// The seeds' runs, side by side: each has a thread, and so a clock, of its own.
+fn each_seed<T: Send>(args: &Args, run: impl Fn(u64) -> Result<T> + Sync) -> Result<Vec<T>> {
+    std::thread::scope(|scope| {
+        let seeds = args.seed..args.seed + args.seeds;
+        let runs: Vec<_> = seeds
+            .map(|seed| {
+                scope.spawn({
+                    let run = &run;
+                    move || run(seed)
+                })
+            })
+            .collect();
+        let joined = runs
+            .into_iter()
+            .map(|run| run.join().map_err(|_| "a run panicked")?);
+        joined.collect()
+    })
+}

@@ -1,0 +1,266 @@
+//! What is tried: a provider that hides something, callers that want more than it gives.
+
+use crate::{
+    demand::{Demand, Size},
+    dice::Spread,
+    hidden::{Change, Charge, Foreign, Heads, Hidden, MINUTE, Words},
+};
+
+/// One row of the report.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    /// For the report.
+    pub(crate) about: &'static str,
+    /// A preset of weir's.
+    pub(crate) provider: &'static str,
+    pub(crate) hidden: Hidden,
+    pub(crate) demand: Demand,
+    pub(crate) minutes: f64,
+    pub(crate) goal: Option<Goal>,
+}
+
+/// What weir is held to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Goal {
+    /// Share of the allowed throughput, at least.
+    pub(crate) used: f64,
+    /// Share of calls that met a refusal, at most.
+    pub(crate) met: f64,
+}
+
+/// That of the first 20 replies on.
+const GOAL: Option<Goal> = Some(Goal {
+    used: 0.95,
+    met: 0.005,
+});
+
+/// A chat of a few hundred tokens.
+const SMALL: Size = Size {
+    weight: 1.0,
+    input: Spread::around(300.0),
+    max_output: Some(300),
+    output: Spread::around(150.0),
+};
+/// A document, twenty times as large.
+const LARGE: Size = Size {
+    weight: 0.1,
+    input: Spread::around(8_000.0),
+    max_output: Some(2_000),
+    output: Spread::around(900.0),
+};
+
+// === impl Scenario ===
+
+impl Scenario {
+    pub(crate) fn seconds(&self) -> f64 {
+        self.minutes * MINUTE
+    }
+
+    fn new(name: &'static str, about: &'static str, hidden: Hidden) -> Self {
+        Self {
+            name,
+            about,
+            provider: "openai",
+            hidden,
+            demand: Demand {
+                load: 1.3,
+                sizes: vec![SMALL],
+                apps: 10,
+                cold: 0,
+                leaving: 0.0,
+            },
+            minutes: 10.0,
+            goal: GOAL,
+        }
+    }
+
+    fn sizes(mut self, sizes: &[Size]) -> Self {
+        self.demand.sizes = sizes.to_vec();
+        self
+    }
+
+    fn demand(mut self, change: impl FnOnce(&mut Demand)) -> Self {
+        change(&mut self.demand);
+        self
+    }
+
+    /// Nothing in the issue says how good is good enough.
+    fn without_goal(mut self) -> Self {
+        self.goal = None;
+        self
+    }
+}
+
+fn requests(limit: u32) -> Hidden {
+    Hidden {
+        requests_per_minute: Some(limit),
+        ..Hidden::default()
+    }
+}
+
+fn tokens(limit: u32) -> Hidden {
+    Hidden {
+        tokens_per_minute: Some(limit),
+        ..Hidden::default()
+    }
+}
+
+fn both(requests: u32, tokens: u32) -> Hidden {
+    Hidden {
+        requests_per_minute: Some(requests),
+        tokens_per_minute: Some(tokens),
+        ..Hidden::default()
+    }
+}
+
+fn tiers(factor: f64) -> Vec<Change> {
+    vec![Change { at: 240.0, factor }]
+}
+
+/// All of them, in the order of the report.
+pub(crate) fn all() -> Vec<Scenario> {
+    let mut all = hidden_limits();
+    all.extend(other_hands());
+    all.extend(poor_words());
+    all.extend(estimates());
+    all
+}
+
+fn hidden_limits() -> Vec<Scenario> {
+    let new = Scenario::new;
+    let short = |hidden| Hidden {
+        window_ms: Some(1_000),
+        ..hidden
+    };
+    vec![
+        new("rpm", "600 requests a minute", requests(600)),
+        new("rpm-low", "60 requests a minute", requests(60)),
+        new(
+            "tpm",
+            "300,000 tokens a minute, sizes from 100 to 60,000",
+            tokens(300_000),
+        )
+        .sizes(&[SMALL, LARGE]),
+        new("both", "requests bind, tokens nearly", both(600, 450_000)),
+        new(
+            "window-rpm",
+            "600 requests a minute, 10 in any second",
+            short(requests(600)),
+        ),
+        new(
+            "window-tpm",
+            "600,000 tokens a minute in seconds",
+            short(tokens(600_000)),
+        ),
+        new("cold", "200 calls at once at the very start", requests(600))
+            .demand(|demand| demand.cold = 200),
+        new(
+            "leaving",
+            "a tenth of the callers hang up",
+            both(600, 450_000),
+        )
+        .demand(|demand| demand.leaving = 0.1),
+    ]
+}
+
+fn other_hands() -> Vec<Scenario> {
+    let new = Scenario::new;
+    let shared = |hidden, from| Hidden {
+        foreign: Some(Foreign { share: 0.3, from }),
+        ..hidden
+    };
+    let changing = |factor| Hidden {
+        changes: tiers(factor),
+        ..requests(300)
+    };
+    vec![
+        new(
+            "shared-rpm",
+            "others take 30 % of the requests from 3:00 on",
+            shared(requests(600), 180.0),
+        ),
+        new(
+            "shared-tpm",
+            "others take 30 % of the tokens from the start",
+            shared(tokens(300_000), 0.0),
+        ),
+        new("tier-x2", "the limit doubles at 4:00", changing(2.0)),
+        new(
+            "tier-x10",
+            "ten times the limit from 4:00 on",
+            changing(10.0),
+        ),
+        new("tier-half", "half the limit from 4:00 on", changing(0.5)),
+    ]
+}
+
+fn poor_words() -> Vec<Scenario> {
+    let new = Scenario::new;
+    let heads = |heads, words| Hidden {
+        heads,
+        words,
+        ..requests(600)
+    };
+    vec![
+        new(
+            "headless",
+            "no headers; refusals tell numbers",
+            heads(Heads::Nothing, Words::Numbers),
+        ),
+        new(
+            "mute",
+            "no headers, no numbers",
+            heads(Heads::Nothing, Words::Plain),
+        )
+        .without_goal(),
+        new(
+            "minus-one",
+            "-1 in all headers; refusals tell numbers",
+            heads(Heads::MinusOne, Words::Numbers),
+        ),
+        new(
+            "zero",
+            "0 in all headers; refusals tell numbers",
+            heads(Heads::Zero, Words::Numbers),
+        ),
+    ]
+}
+
+fn estimates() -> Vec<Scenario> {
+    let new = Scenario::new;
+    let cautious = Size {
+        max_output: Some(4_000),
+        output: Spread::around(200.0),
+        ..SMALL
+    };
+    let open = Size {
+        max_output: None,
+        output: Spread::around(1_500.0),
+        ..SMALL
+    };
+    let corrected = |limit| Hidden {
+        charge: Charge::Usage,
+        ..tokens(limit)
+    };
+    vec![
+        new(
+            "declared-kept",
+            "max_tokens 4,000, 200 used; the estimate stays",
+            tokens(1_000_000),
+        )
+        .sizes(&[cautious]),
+        new(
+            "declared-corrected",
+            "max_tokens 4,000, 200 used; corrected at the end",
+            corrected(300_000),
+        )
+        .sizes(&[cautious]),
+        new(
+            "undeclared",
+            "no max_tokens, long answers, corrected at the end",
+            corrected(300_000),
+        )
+        .sizes(&[open]),
+    ]
+}

@@ -1,0 +1,308 @@
+//! One app's books: its numbers, what is used of them, who waits, and what stands in a call's way.
+
+use std::{collections::VecDeque, num::NonZeroU32, sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
+
+use super::{
+    AllowanceView, Exceeded, Kind,
+    clock::Now,
+    day::{self, Day},
+    pace::Pace,
+    window::{self, Window},
+};
+use crate::config::App;
+
+/// How fast the share of its reservations that an app really uses is learnt.
+const LEARNING: f64 = 0.1;
+
+/// One app's numbers, what is used of them, and who waits. Plain data; the time comes in as an argument.
+#[derive(Debug)]
+pub(super) struct Books {
+    pub(super) pace: Option<Pace>,
+    pub(super) requests: Option<Window>,
+    pub(super) tokens: Option<Window>,
+    pub(super) day: Day,
+    pub(super) concurrency: Option<NonZeroU32>,
+    pub(super) running: u32,
+    /// Interactive, batch.
+    pub(super) lanes: [VecDeque<Waiter>; 2],
+    pub(super) tickets: u64,
+    /// Of what is reserved, the share that is used in the end.
+    pub(super) used_share: f64,
+}
+
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) ticket: u64,
+    pub(super) tokens: u64,
+    pub(super) since: u64,
+    pub(super) wake: Arc<Notify>,
+}
+
+/// What one call takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    pub(super) tokens: u64,
+    pub(super) batch: bool,
+}
+
+/// What was reserved for a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Marks {
+    tokens: u64,
+    minute: Option<window::Mark>,
+    day: day::Mark,
+}
+
+/// Why a call cannot go now.
+pub(super) struct Blocked {
+    pub(super) kind: Kind,
+    /// No sooner than this, whatever is given back.
+    pub(super) least: Duration,
+    /// Then, if nothing is given back; `None`: nobody knows.
+    pub(super) told: Option<Duration>,
+}
+
+/// Who goes first.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Before {
+    pub(super) calls: u32,
+    pub(super) tokens: u64,
+}
+
+// === impl Books ===
+
+impl Books {
+    /// Full ones.
+    pub(super) fn new(app: &App) -> Self {
+        let mut books = Self {
+            pace: None,
+            requests: None,
+            tokens: None,
+            day: Day::default(),
+            concurrency: None,
+            running: 0,
+            lanes: Default::default(),
+            tickets: 0,
+            used_share: 1.0,
+        };
+        books.configure(app);
+        books
+    }
+
+    pub(super) fn configure(&mut self, app: &App) {
+        if self.pace.as_ref().map(Pace::limit) != app.requests_per_minute {
+            self.pace = app.requests_per_minute.map(Pace::new);
+        }
+        let minute = |window: &mut Option<Window>, limit: Option<NonZeroU32>| {
+            let limit = limit.map(|limit| u64::from(limit.get()));
+            match (window.as_mut(), limit) {
+                (Some(window), Some(limit)) => window.set_limit(limit),
+                (_, limit) => *window = limit.map(Window::new),
+            }
+        };
+        minute(&mut self.requests, app.requests_per_minute);
+        minute(&mut self.tokens, app.tokens_per_minute);
+        self.day.set_limit(app.tokens_per_day.map(Into::into));
+        self.concurrency = app.concurrency;
+    }
+
+    /// # Errors
+    /// When the call alone is larger than an allowance.
+    pub(super) fn fits_at_all(&self, app: &App, ask: Ask) -> Result<(), Exceeded> {
+        let limits = [
+            (
+                Kind::TokensPerMinute,
+                self.tokens.as_ref().map(Window::limit),
+            ),
+            (Kind::TokensPerDay, self.day.limit()),
+        ];
+        for (kind, limit) in limits {
+            if limit.is_some_and(|limit| ask.tokens > limit) {
+                return Err(Exceeded {
+                    app: Arc::clone(&app.name),
+                    kind,
+                    limit: limit.unwrap_or_default(),
+                    asked: Some(ask.tokens),
+                    retry_after: None,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Those whose turn is before that of a call, or of the waiter with this `ticket`.
+    pub(super) fn before(&self, ask: Ask, ticket: Option<u64>) -> Before {
+        let own = &self.lanes[usize::from(ask.batch)];
+        let above = if ask.batch { self.lanes[0].len() } else { 0 };
+        let first = above == 0
+            && own
+                .front()
+                .is_none_or(|waiter| Some(waiter.ticket) == ticket);
+        if first {
+            return Before::default();
+        }
+        let above = self.lanes[0].iter().take(above);
+        let own = own
+            .iter()
+            .take_while(|waiter| Some(waiter.ticket) != ticket);
+        above
+            .chain(own)
+            .fold(Before::default(), |sum, waiter| Before {
+                calls: sum.calls + 1,
+                tokens: sum.tokens.saturating_add(waiter.tokens),
+            })
+    }
+
+    /// Whatever stands in the way of a call behind `before`; the kind is that of the longest wait.
+    pub(super) fn blocked(&mut self, tokens: u64, before: Before, now: Now) -> Option<Blocked> {
+        let mut blocked: Option<Blocked> = None;
+        let mut add = |kind, least: Duration, told: Duration| {
+            if told.is_zero() {
+                return;
+            }
+            let longest = blocked.as_ref().is_none_or(|b| b.told < Some(told));
+            let sum = blocked.get_or_insert(Blocked {
+                kind,
+                least,
+                told: Some(told),
+            });
+            sum.least = sum.least.max(least);
+            if longest {
+                (sum.kind, sum.told) = (kind, Some(told));
+            }
+        };
+        if let Some(pace) = &self.pace {
+            let wait = pace.wait(before.calls);
+            add(Kind::RequestsPerMinute, wait, wait);
+        }
+        let (micros, unix) = (now.micros, now.unix);
+        if let Some(window) = &mut self.requests {
+            let wait = Duration::from_micros(window.wait(before.calls.into(), 1, micros));
+            add(Kind::RequestsPerMinute, wait, wait);
+        }
+        // Those before are expected to give back as much as others did; those that run may give back all.
+        let expected = (before.tokens as f64 * self.used_share) as u64;
+        if let Some(window) = &mut self.tokens {
+            let told = window.wait(before.tokens, tokens, micros);
+            let least = window.least_wait(expected, tokens, micros);
+            let [least, told] = [least, told].map(Duration::from_micros);
+            add(Kind::TokensPerMinute, least, told);
+        }
+        let told = self.day.wait(before.tokens, tokens, unix);
+        let least = self.day.least_wait(expected, tokens, unix);
+        let [least, told] = [least, told].map(Duration::from_secs);
+        add(Kind::TokensPerDay, least, told);
+        let full = self
+            .concurrency
+            .is_some_and(|limit| self.running >= limit.get());
+        match blocked {
+            None if full => Some(Blocked {
+                kind: Kind::Concurrency,
+                least: Duration::ZERO,
+                told: None,
+            }),
+            blocked => blocked,
+        }
+    }
+
+    /// Takes what a call needs; nothing is in its way.
+    pub(super) fn reserve(&mut self, tokens: u64, now: Now) -> Marks {
+        if let Some(pace) = &self.pace {
+            pace.take();
+        }
+        if let Some(window) = &mut self.requests {
+            let mark = window.reserve(1, now.micros);
+            // A request is what it is: nothing of it is ever given back.
+            window.settle(mark, 1, now.micros);
+        }
+        self.running += 1;
+        let minute = self.tokens.as_mut();
+        Marks {
+            tokens,
+            minute: minute.map(|window| window.reserve(tokens, now.micros)),
+            day: self.day.reserve(tokens, now.unix),
+        }
+    }
+
+    /// A call has ended; `None`: what it used is not known.
+    pub(super) fn settle(&mut self, marks: Marks, actual: Option<u64>, now: Now) {
+        self.running = self.running.saturating_sub(1);
+        let used = actual.unwrap_or(marks.tokens);
+        if let (Some(window), Some(mark)) = (&mut self.tokens, marks.minute) {
+            window.settle(mark, used, now.micros);
+        }
+        self.day.settle(marks.day, used, now.unix);
+        if marks.tokens > 0 && actual.is_some() {
+            let share = (used as f64 / marks.tokens as f64).min(1.0);
+            self.used_share += (share - self.used_share) * LEARNING;
+        }
+    }
+
+    pub(super) fn exceeded(
+        &self,
+        app: &App,
+        kind: Kind,
+        retry_after: Option<Duration>,
+    ) -> Exceeded {
+        let limit = match kind {
+            Kind::RequestsPerMinute => self.requests.as_ref().map(Window::limit),
+            Kind::TokensPerMinute => self.tokens.as_ref().map(Window::limit),
+            Kind::TokensPerDay => self.day.limit(),
+            Kind::Concurrency => self.concurrency.map(|limit| limit.get().into()),
+        };
+        Exceeded {
+            app: Arc::clone(&app.name),
+            kind,
+            limit: limit.unwrap_or_default(),
+            asked: None,
+            retry_after,
+        }
+    }
+
+    /// Each number that is set, and how far it is used.
+    pub(super) fn views(&mut self, now: Now) -> Vec<AllowanceView> {
+        let mut views = Vec::new();
+        let mut add = |kind: Kind, quota: u64, used: u64| {
+            views.push(AllowanceView {
+                kind: kind.as_str().to_owned(),
+                quota,
+                used,
+                remaining: quota.saturating_sub(used),
+            });
+        };
+        for (kind, window) in [
+            (Kind::RequestsPerMinute, &mut self.requests),
+            (Kind::TokensPerMinute, &mut self.tokens),
+        ] {
+            if let Some(window) = window {
+                window.tidy(now.micros);
+                add(kind, window.limit(), window.used(now.micros));
+            }
+        }
+        if let Some(limit) = self.day.limit() {
+            add(Kind::TokensPerDay, limit, self.day.used(now.unix));
+        }
+        if let Some(limit) = self.concurrency {
+            add(Kind::Concurrency, limit.get().into(), self.running.into());
+        }
+        views
+    }
+
+    /// Of a call that only others in the line are in the way of.
+    pub(super) fn any_kind(&self) -> Kind {
+        match (&self.requests, &self.tokens, self.day.limit()) {
+            (Some(_), ..) => Kind::RequestsPerMinute,
+            (_, Some(_), _) => Kind::TokensPerMinute,
+            (.., Some(_)) => Kind::TokensPerDay,
+            _ => Kind::Concurrency,
+        }
+    }
+
+    pub(super) fn wake_first(&self) {
+        if let Some(waiter) = self.lanes.iter().find_map(VecDeque::front) {
+            waiter.wake.notify_one();
+        }
+    }
+}
