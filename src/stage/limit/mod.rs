@@ -72,8 +72,7 @@ impl Refused {
     }
 
     /// A refusal of which no more is known than its class.
-    #[cfg(test)]
-    pub(in crate::stage) fn bare(target: Arc<Target>, class: Class) -> Self {
+    pub fn bare(target: Arc<Target>, class: Class) -> Self {
         Self {
             target,
             class,
