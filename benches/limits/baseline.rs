@@ -108,9 +108,8 @@ impl Service<Attempt> for Fixed {
 
 fn refused(attempt: &Attempt, retry_after: Option<Duration>) -> Error {
     Refused {
-        target: Arc::clone(&attempt.target),
-        class: Class::RateLimitedRequests,
         retry_after,
+        ..Refused::bare(Arc::clone(&attempt.target), Class::RateLimitedRequests)
     }
     .into()
 }

@@ -7,8 +7,11 @@
 //! `stage::limit` holds attempts back with it, `stage::retry` asks it who is free soonest, `weir limits`, `/status` and the
 //! metrics show it. What was learnt is kept for the next run ([`Saved`]).
 
+mod account;
 pub mod bucket;
+mod concurrency;
 mod cost;
+mod denied;
 mod family;
 mod foreign;
 pub mod heard;
@@ -16,18 +19,26 @@ mod keeper;
 mod kind;
 #[cfg(test)]
 pub(crate) mod made_up;
+mod pool;
+mod queue;
+mod registry;
+mod reservation;
 mod saved;
 mod store;
 mod view;
+mod waiter;
 
 pub use self::{
     bucket::Bucket,
     cost::{Calibration, Cost},
+    denied::Denied,
     family::family,
     foreign::{Ended, Foreign},
     heard::{Heard, Reading},
     keeper::{Keeper, Sources},
     kind::Kind,
+    registry::{Limits, WaitHook},
+    reservation::Reservation,
     saved::{Saved, SavedBucket, SavedPool},
     store::{Kept, Store, Surroundings, file_name},
     view::{BucketView, ConcurrencyView, PoolView, QueueView, RefusalView, Source},

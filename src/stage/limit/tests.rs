@@ -1,5 +1,7 @@
 //! The layer over a scripted provider, clock paused.
 
+mod waiting;
+
 use std::{
     num::NonZeroU32,
     sync::{Arc, Mutex},
@@ -52,6 +54,24 @@ fn refused(answer: Result<Reply, Error>) -> Refused {
     }
 }
 
+/// Takes the ten requests that go at once at 60 a minute.
+async fn drain(limiter: &Limiter<Provider>, target: &Arc<Target>) {
+    let began = Instant::now();
+    for _ in 0..10 {
+        go(limiter, attempt(target, 1, 0)).await.unwrap();
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+/// Calls that hold a place.
+fn under_way(limits: &Limits) -> u32 {
+    limits
+        .views()
+        .iter()
+        .map(|pool| pool.concurrency.inflight)
+        .sum()
+}
+
 #[tokio::test(start_paused = true)]
 async fn calls_wait_for_the_rate_and_the_wait_is_booked() {
     let heard = Arc::new(Mutex::new(Duration::ZERO));
@@ -62,16 +82,16 @@ async fn calls_wait_for_the_rate_and_the_wait_is_booked() {
         LimitLayer::new(Arc::new(Limits::default().with_hook(Arc::new(hook)))).layer(provider);
     let (gpt, began) = (to(limits(60, 0, 0)), Instant::now());
     let mut waited = Duration::ZERO;
-    for _ in 0..10 {
+    for _ in 0..15 {
         let attempt = attempt(&gpt, 1, 0);
         let call = Arc::clone(&attempt.call);
         go(&limiter, attempt).await.unwrap();
         waited += call.meter.waited();
     }
-    // Five at once, then one a second.
+    // Ten at once, then one a second.
     let took = began.elapsed();
     assert!(
-        took >= Duration::from_secs(5) && took < Duration::from_millis(5_100),
+        took >= Duration::from_secs(5) && took < Duration::from_millis(5_150),
         "{took:?}"
     );
     assert_eq!(waited.as_millis(), took.as_millis());
@@ -86,14 +106,23 @@ async fn a_hopeless_wait_is_refused_at_once_with_the_true_time() {
     let began = Instant::now();
     let told = refused(go(&limiter, attempt(&gpt, 1, 400)).await);
     assert_eq!(began.elapsed(), Duration::ZERO);
-    assert_eq!(
-        (told.class, told.retry_after),
-        (Class::RateLimitedTokens, Some(Duration::from_secs(40)))
-    );
+    assert_eq!(told.class, Class::RateLimitedTokens);
+    // In every window of a minute the limit holds: only when the first call has left it the second may go.
+    let wait = told.retry_after.unwrap();
+    assert!((60.0..61.0).contains(&wait.as_secs_f64()), "{wait:?}");
     assert_eq!(provider.asked(), 1);
-    tokio::time::sleep(told.retry_after.unwrap()).await;
+    let words = told.to_string();
+    assert!(
+        words.contains("weir holds this call back")
+            && words.contains("tokens_per_minute = 600, set"),
+        "{words}"
+    );
+    tokio::time::sleep(wait).await;
     go(&limiter, attempt(&gpt, 1, 400)).await.unwrap();
-    assert_eq!(began.elapsed().as_secs(), 40, "the told time is enough");
+    assert!(
+        began.elapsed() - wait < Duration::from_millis(2),
+        "the told time is enough"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,43 +133,49 @@ async fn a_request_larger_than_the_limit_is_told_that_waiting_never_helps() {
         (told.class, told.retry_after),
         (Class::RequestTooLargeForLimit, None)
     );
+    assert!(
+        told.advice().contains("601") && told.advice().contains("tokens_per_minute = 600, set")
+    );
     assert_eq!(provider.asked(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_takes_nothing_from_either_bucket() {
     let (limiter, _, _) = limiter(Act::Answer);
-    let gpt = to(limits(12, 600, 0));
-    go(&limiter, attempt(&gpt, 1, 0)).await.unwrap();
-    // No request for five seconds: with less patience it is refused, and its tokens stay.
+    let gpt = to(limits(60, 600, 0));
+    drain(&limiter, &gpt).await;
+    // No request for a second: with less patience it is refused, and its tokens stay.
     let mut hasty = attempt(&gpt, 1, 600);
-    hasty.max_wait = Duration::from_secs(1);
+    hasty.max_wait = Duration::from_millis(500);
     assert_eq!(
         refused(go(&limiter, hasty).await).class,
         Class::RateLimitedRequests
     );
     let began = Instant::now();
     go(&limiter, attempt(&gpt, 1, 600)).await.unwrap();
-    assert_eq!(began.elapsed().as_secs(), 5);
+    assert_eq!(began.elapsed().as_secs(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn first_come_first_served_and_who_leaves_takes_nothing() {
     let (limiter, _, _) = limiter(Act::Answer);
-    let gpt = to(limits(12, 600, 0));
-    go(&limiter, attempt(&gpt, 1, 600)).await.unwrap();
+    let gpt = to(limits(60, 600, 0));
+    drain(&limiter, &gpt).await;
     let order = Arc::new(Mutex::new(Vec::new()));
     let mut tasks = Vec::new();
-    for (n, tokens) in [(0, 250), (1, 20), (2, 10)] {
+    for (n, tokens) in [(0, 250), (1, 200), (2, 100)] {
         let (limiter, attempt, order) = (
             limiter.clone(),
             attempt(&gpt, 1, tokens),
             Arc::clone(&order),
         );
         tasks.push(tokio::spawn(async move {
-            // The first gives up after a second; the second is the head then.
-            let patience = Duration::from_secs(if n == 0 { 1 } else { 60 });
-            if timeout(patience, go(&limiter, attempt)).await.is_ok() {
+            // The first gives up after half a second; the second is the head then.
+            let patience = Duration::from_millis(if n == 0 { 500 } else { 60_000 });
+            if timeout(patience, go(&limiter, attempt))
+                .await
+                .is_ok_and(|went| went.is_ok())
+            {
                 order.lock().unwrap().push((n, Instant::now()));
             }
         }));
@@ -156,35 +191,32 @@ async fn first_come_first_served_and_who_leaves_takes_nothing() {
         .iter()
         .map(|(n, at)| (*n, (*at - began).as_secs()))
         .collect();
-    // One request each 5 s, and 20 tokens are there after 2 s.
-    assert_eq!(order, [(1, 5), (2, 10)]);
+    assert_eq!(order, [(1, 1), (2, 2)], "one request each second");
+    // 600 tokens a minute: those of the first are there.
+    go(&limiter, attempt(&gpt, 1, 300)).await.unwrap();
+    assert_eq!(began.elapsed().as_secs(), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn those_in_line_count_in_the_wait_of_the_next() {
     let (limiter, _, _) = limiter(Act::Answer);
-    let gpt = to(limits(12, 0, 0));
-    let mut tasks: Vec<_> = (0..6)
+    let gpt = to(limits(60, 0, 0));
+    drain(&limiter, &gpt).await;
+    // They go at 1.02, 2.04, .. 29.6 s: the next would go at 30.6 s, and that does not fit.
+    let tasks: Vec<_> = (0..29)
         .map(|_| {
             let (limiter, attempt) = (limiter.clone(), attempt(&gpt, 1, 0));
             tokio::spawn(async move { go(&limiter, attempt).await.is_ok() })
         })
         .collect();
-    for _ in 0..10 {
-        tokio::task::yield_now().await;
-    }
-    // One went, five wait until 5, 10, .. 25 s: the seventh would go at 30 s, which fits; the eighth would not.
-    let (seventh, attempt_7) = (limiter.clone(), attempt(&gpt, 1, 0));
-    tasks.push(tokio::spawn(async move {
-        go(&seventh, attempt_7).await.is_ok()
-    }));
-    for _ in 0..10 {
+    for _ in 0..40 {
         tokio::task::yield_now().await;
     }
     let began = Instant::now();
     let told = refused(go(&limiter, attempt(&gpt, 1, 0)).await);
     assert_eq!(began.elapsed(), Duration::ZERO);
-    assert_eq!(told.retry_after.unwrap().as_secs_f64().round(), 35.0);
+    let wait = told.retry_after.unwrap().as_secs_f64();
+    assert!((30.5..30.7).contains(&wait), "{wait}");
     for task in tasks {
         assert!(task.await.unwrap());
     }
@@ -196,12 +228,12 @@ async fn a_place_is_held_to_the_end_of_the_stream() {
     let (limiter, _, all) = limiter(Act::Stream(Arc::clone(&facts)));
     let gpt = to(limits(0, 0, 1));
     let stream = go(&limiter, attempt(&gpt, 1, 0)).await.unwrap();
-    assert_eq!(all.places(&gpt).unwrap().free(), 0);
+    assert_eq!(under_way(&all), 1);
     let told = refused(go(&limiter, attempt(&gpt, 1, 0)).await);
     assert_eq!(told.class, Class::RateLimitedConcurrency);
     ends(&facts, How::CallerLeft);
     drop(stream);
-    assert_eq!(all.places(&gpt).unwrap().free(), 1);
+    assert_eq!(under_way(&all), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -213,24 +245,31 @@ async fn a_cancelled_call_gives_its_place_back() {
             .await
             .is_err()
     );
-    assert_eq!(all.places(&gpt).unwrap().free(), 1);
+    assert_eq!(under_way(&all), 0);
     provider.now_does(Act::Answer);
     go(&limiter, attempt(&gpt, 1, 0)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn new_numbers_begin_anew_and_equal_ones_go_on() {
+async fn new_numbers_count_what_was_used_and_equal_ones_go_on() {
     let (limiter, _, _) = limiter(Act::Answer);
     go(&limiter, attempt(&to(limits(0, 600, 0)), 1, 600))
         .await
         .unwrap();
-    let mut same = attempt(&to(limits(0, 600, 0)), 1, 600);
-    same.max_wait = Duration::ZERO;
+    let at_once = |limits, tokens| {
+        let mut attempt = attempt(&to(limits), 1, tokens);
+        attempt.max_wait = Duration::ZERO;
+        go(&limiter, attempt)
+    };
     assert!(
-        go(&limiter, same).await.is_err(),
+        at_once(limits(0, 600, 0), 1).await.is_err(),
         "an equal configuration has the same bucket"
     );
-    go(&limiter, attempt(&to(limits(0, 700, 0)), 1, 700))
-        .await
-        .unwrap();
+    let raised = limits(0, 700, 0);
+    assert!(
+        at_once(raised, 101).await.is_err(),
+        "what was used stays used"
+    );
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    at_once(raised, 100).await.unwrap();
 }

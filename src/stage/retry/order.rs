@@ -80,10 +80,10 @@ mod tests {
     fn of_two_refusals_the_one_that_ends_soonest_is_the_sooner() {
         let upstream = upstream("first", None, Limits::default());
         let refused = |seconds: Option<u64>| {
+            let class = crate::triage::Class::RateLimitedTokens;
             Error::Limit(crate::stage::limit::Refused {
-                target: target(1, "m", &upstream),
-                class: crate::triage::Class::RateLimitedTokens,
                 retry_after: seconds.map(Duration::from_secs),
+                ..crate::stage::limit::Refused::bare(target(1, "m", &upstream), class)
             })
         };
         let [soon, late, never] = [Some(5), Some(50), None].map(refused);

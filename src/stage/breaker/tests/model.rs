@@ -346,11 +346,7 @@ impl World {
 }
 
 fn own_limit(target: &Arc<Target>) -> Error {
-    limit::Refused {
-        target: Arc::clone(target),
-        class: Class::RateLimitedRequests,
-        retry_after: None,
-    }
+    limit::Refused::bare(Arc::clone(target), Class::RateLimitedRequests)
     .into()
 }
 

@@ -193,11 +193,7 @@ impl Provider {
                     body,
                     organization,
                 )),
-                Act::Refuse => Err(limit::Refused {
-                    target: target.expect("an attempt has a target"),
-                    class: Class::RateLimitedRequests,
-                    retry_after: None,
-                }
+                Act::Refuse => Err(limit::Refused::bare(target.expect("an attempt has a target"), Class::RateLimitedRequests)
                 .into()),
                 Act::Hang => std::future::pending().await,
             }

@@ -1,0 +1,455 @@
+//! One account at a provider: its pools, and the calls that may be under way in all of them together.
+//!
+//! One lock for all of it, held for a few hundred nanoseconds and never over an await. Whatever makes room (a settled call,
+//! a refund, a higher limit, somebody who leaves) lets go whom it can before the lock is given back.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    Cost,
+    denied::{Denied, expected, later, never},
+    pool::{Gate, Pool, Taken, fixed},
+    queue::{AppRef, Lane, Seat},
+    waiter::{Cell, Place, Step, Timer, Waiting},
+};
+use crate::{config, dialect::openai::Envelope, triage::Class, triage::Provider};
+
+/// Calls that may wait in one pool. More would wait for minutes and hold memory.
+pub(super) const MOST_WAITING: usize = 1024;
+/// Of those who are refused together, so many are told a time of their own; the rest that of the last of them.
+const OWN_TIMES: usize = 32;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Account {
+    pub(super) upstream: Arc<str>,
+    pub(super) base_url: String,
+    /// Stands for the key, across restarts.
+    pub(super) identity: String,
+    /// What people see of it: nothing where there is only one.
+    pub(super) shown: Option<String>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Inner {
+    pub(super) pools: HashMap<u32, Pool>,
+    next: u32,
+    pub(super) slots: Slots,
+    set: config::Limits,
+    /// Pools in which somebody waits, the one whose turn it is first.
+    busy: Vec<u32>,
+}
+
+/// Calls under way in all pools.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    pub(super) inflight: u32,
+    pub(super) limit: Option<u32>,
+}
+
+/// A call that wants to go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask<'a> {
+    pub(super) app: &'a str,
+    pub(super) weight: u32,
+    pub(super) lane: Lane,
+    pub(super) provider: &'a Provider,
+    pub(super) envelope: &'a Envelope,
+    pub(super) until: Instant,
+}
+
+/// What became of it.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once; a box would cost every call that need not wait an allocation"
+)]
+pub(super) enum Entered {
+    Now(Taken),
+    Wait(Seat, Arc<Cell>),
+    Denied(Denied),
+    /// The pool has been forgotten.
+    Gone,
+}
+
+// === impl Account ===
+
+impl Account {
+    pub(super) fn new(
+        upstream: Arc<str>,
+        base_url: String,
+        identity: String,
+        shown: Option<String>,
+    ) -> Self {
+        Self {
+            upstream,
+            base_url,
+            identity,
+            shown,
+            inner: Mutex::default(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call of the pool wants to go.
+    pub(super) fn enter(&self, id: u32, ask: &Ask<'_>, now: Instant) -> Entered {
+        self.lock().enter(id, ask, now)
+    }
+
+    /// One that waits looks what became of it.
+    pub(super) fn step(&self, place: &Place, now: Instant) -> Step {
+        self.lock().step(place, now)
+    }
+
+    /// One that waits is not interested any more.
+    pub(super) fn leave(&self, place: &Place, now: Instant) {
+        let mut inner = self.lock();
+        match place.cell.get() {
+            Some(Ok(taken)) => inner.settle(place.pool, &taken, &Cost::default(), now),
+            Some(Err(_)) => {}
+            None => drop(inner.remove(place.pool, place.seat, &place.cell, now)),
+        }
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// Takes the numbers that are set.
+    pub(super) fn configure(&mut self, set: config::Limits, now: Instant) {
+        if self.set == set {
+            return;
+        }
+        self.set = set;
+        self.slots.limit = fixed(set.concurrency).map(Into::into);
+        for pool in self.pools.values_mut() {
+            pool.configure(set, now);
+        }
+        for id in self.busy.clone() {
+            self.pump(id, now);
+        }
+    }
+
+    /// The pool of this name; made by `make` when there is none.
+    pub(super) fn pool(&mut self, name: &str, make: impl FnOnce(config::Limits) -> Pool) -> u32 {
+        if let Some((id, _)) = self.pools.iter().find(|(_, pool)| &*pool.name == name) {
+            return *id;
+        }
+        self.next += 1;
+        self.pools.insert(self.next, make(self.set));
+        self.next
+    }
+
+    fn enter(&mut self, id: u32, ask: &Ask<'_>, now: Instant) -> Entered {
+        let full = self.slots.is_full();
+        let Some(pool) = self.pools.get_mut(&id) else {
+            return Entered::Gone;
+        };
+        let app = pool.queue.seen(ask.app, ask.weight, ask.lane, now);
+        let cost = Cost::reserve(ask.provider, ask.envelope, &pool.calibration);
+        if pool.queue.is_empty() {
+            let standing = pool.queue.standing(app, ask.lane, now);
+            let gate = match full {
+                true => Gate::Place,
+                false => pool.gate(&cost, standing, now),
+            };
+            match gate {
+                Gate::Open => {
+                    self.slots.inflight += 1;
+                    return Entered::Now(pool.take(cost, app, ask.lane, now));
+                }
+                Gate::Never(kind, limit) => {
+                    return Entered::Denied(never(pool, &cost, kind, limit));
+                }
+                Gate::In(wait, kind) if now + wait > ask.until => {
+                    return Entered::Denied(later(pool, &cost, kind, wait));
+                }
+                Gate::In(..) | Gate::Place => {}
+            }
+        } else if let Some(denied) = self.hopeless(id, (app, ask.lane), &cost, ask.until, now) {
+            return Entered::Denied(denied);
+        }
+        self.queue_up(id, ask, app, cost, now)
+    }
+
+    /// Why it would be in vain to stand in line behind those who do.
+    fn hopeless(
+        &mut self,
+        id: u32,
+        who: (AppRef, Lane),
+        cost: &Cost,
+        until: Instant,
+        now: Instant,
+    ) -> Option<Denied> {
+        let limit = self.slots.limit;
+        let pool = self.pools.get_mut(&id)?;
+        let denied = expected(pool, limit, who, cost, now);
+        if denied.retry_after.is_none_or(|wait| now + wait > until)
+            && denied.class != Class::RateLimitedConcurrency
+        {
+            return Some(denied);
+        }
+        if pool.queue.len() < MOST_WAITING {
+            return None;
+        }
+        // A batch call has time.
+        let newest = pool
+            .queue
+            .newest_batch()
+            .filter(|_| who.1 == Lane::Interactive);
+        let Some(newest) = newest else {
+            return Some(denied.at_least(Duration::from_millis(100)));
+        };
+        self.deny(id, &[newest], now);
+        None
+    }
+
+    fn queue_up(
+        &mut self,
+        id: u32,
+        ask: &Ask<'_>,
+        app: AppRef,
+        cost: Cost,
+        now: Instant,
+    ) -> Entered {
+        let Some(pool) = self.pools.get_mut(&id) else {
+            return Entered::Gone;
+        };
+        let cell = Arc::<Cell>::default();
+        let waiting = Waiting {
+            cell: Arc::clone(&cell),
+            until: ask.until,
+            app,
+            lane: ask.lane,
+        };
+        let units = pool.units(&cost);
+        let seat = pool
+            .queue
+            .push((app, ask.lane), (cost, units), waiting, now);
+        pool.ends = Some(pool.ends.map_or(ask.until, |ends| ends.min(ask.until)));
+        if !self.busy.contains(&id) {
+            self.busy.push(id);
+        }
+        self.pump(id, now);
+        match cell.get() {
+            Some(Ok(taken)) => Entered::Now(taken),
+            Some(Err(denied)) => Entered::Denied(denied),
+            None => Entered::Wait(seat, cell),
+        }
+    }
+
+    fn step(&mut self, place: &Place, now: Instant) -> Step {
+        let over = |cell: &Cell| cell.get().map(Step::Done);
+        if let Some(done) = over(&place.cell) {
+            return done;
+        }
+        if now >= place.until {
+            let limit = self.slots.limit;
+            let left = self.remove(place.pool, place.seat, &place.cell, now);
+            let denied = match (left, self.pools.get_mut(&place.pool)) {
+                (Some((cost, left)), Some(pool)) => {
+                    expected(pool, limit, (left.app, left.lane), &cost, now)
+                }
+                _ => Denied::lost(),
+            };
+            return Step::Done(Err(denied.at_least(Duration::from_millis(1))));
+        }
+        let Some(pool) = self.pools.get_mut(&place.pool) else {
+            return Step::Done(Err(Denied::lost()));
+        };
+        let duty = pool
+            .timer
+            .as_ref()
+            .is_none_or(|timer| Arc::ptr_eq(&timer.cell, &place.cell));
+        if !duty {
+            return Step::Sleep(place.until);
+        }
+        pool.timer = Some(Timer {
+            cell: Arc::clone(&place.cell),
+            at: place.until,
+        });
+        if pool.wake.is_some_and(|wake| wake <= now) {
+            self.pump(place.pool, now);
+            if let Some(done) = over(&place.cell) {
+                return done;
+            }
+        }
+        let Some(pool) = self.pools.get_mut(&place.pool) else {
+            return Step::Done(Err(Denied::lost()));
+        };
+        let at = pool.wake.map_or(place.until, |wake| wake.min(place.until));
+        pool.timer = Some(Timer {
+            cell: Arc::clone(&place.cell),
+            at,
+        });
+        Step::Sleep(at)
+    }
+
+    /// Takes somebody out of the queue; those behind may go then.
+    fn remove(
+        &mut self,
+        id: u32,
+        seat: Seat,
+        cell: &Arc<Cell>,
+        now: Instant,
+    ) -> Option<(Cost, Waiting)> {
+        let pool = self.pools.get_mut(&id)?;
+        let cost = *pool.queue.get(seat)?.0;
+        let waiting = pool.queue.remove(seat)?;
+        pool.off_duty(cell);
+        self.pump(id, now);
+        Some((cost, waiting))
+    }
+
+    /// A call is over.
+    pub(super) fn settle(&mut self, id: u32, taken: &Taken, actual: &Cost, now: Instant) {
+        self.slots.inflight = self.slots.inflight.saturating_sub(1);
+        if let Some(pool) = self.pools.get_mut(&id) {
+            pool.settle(taken, actual, now);
+        }
+        self.changed(id, now);
+    }
+
+    /// There may be room in the pool, and a place in the account.
+    pub(super) fn changed(&mut self, id: u32, now: Instant) {
+        if self.busy.is_empty() {
+            return;
+        }
+        if self.slots.limit.is_none() {
+            return self.pump(id, now);
+        }
+        // A place goes to the pools in turn.
+        for _ in 0..self.busy.len() {
+            let Some(id) = self.busy.first().copied() else {
+                return;
+            };
+            let before = self.slots.inflight;
+            self.busy.rotate_left(1);
+            self.pump(id, now);
+            if self.slots.is_full() && self.slots.inflight != before {
+                return;
+            }
+        }
+    }
+
+    /// Lets go everybody of the pool who can.
+    fn pump(&mut self, id: u32, now: Instant) {
+        loop {
+            let Some(pool) = self.pools.get_mut(&id) else {
+                return;
+            };
+            match next(pool, &mut self.slots, now) {
+                Next::Went => {}
+                Next::Refuse(seats) => self.deny(id, &seats, now),
+                Next::Blocked => break,
+            }
+        }
+        let Some(pool) = self.pools.get_mut(&id) else {
+            return;
+        };
+        if pool.queue.is_empty() {
+            (pool.timer, pool.wake, pool.ends) = (None, None, None);
+            self.busy.retain(|other| *other != id);
+            return;
+        }
+        pool.on_duty(now);
+    }
+
+    /// Tells those who stand there that they wait in vain.
+    fn deny(&mut self, id: u32, seats: &[Seat], now: Instant) {
+        let limit = self.slots.limit;
+        let Some(pool) = self.pools.get_mut(&id) else {
+            return;
+        };
+        let mut last = None;
+        for (place, seat) in seats.iter().enumerate() {
+            let Some(cost) = pool.queue.get(*seat).map(|(cost, _)| *cost) else {
+                continue;
+            };
+            let Some(waiting) = pool.queue.remove(*seat) else {
+                continue;
+            };
+            let denied = last
+                .filter(|_| place >= OWN_TIMES)
+                .unwrap_or_else(|| expected(pool, limit, (waiting.app, waiting.lane), &cost, now));
+            last = Some(denied);
+            pool.off_duty(&waiting.cell);
+            waiting
+                .cell
+                .set(Err(denied.at_least(Duration::from_millis(1))));
+        }
+    }
+}
+
+/// What a look at the front of a queue led to.
+enum Next {
+    Went,
+    /// These wait in vain.
+    Refuse(Vec<Seat>),
+    Blocked,
+}
+
+/// The first of the queue goes, if it can.
+fn next(pool: &mut Pool, slots: &mut Slots, now: Instant) -> Next {
+    let Some(front) = pool.queue.front(now) else {
+        return Next::Blocked;
+    };
+    let Some((cost, until)) = pool
+        .queue
+        .get(front.seat)
+        .map(|(cost, waiting)| (*cost, waiting.until))
+    else {
+        return Next::Blocked;
+    };
+    let gate = match slots.is_full() {
+        true => Gate::Place,
+        false => pool.gate(&cost, front.standing, now),
+    };
+    pool.wake = pool.queue.ages();
+    match gate {
+        Gate::Open => {
+            let Some((cost, waiting)) = pool.queue.pop(front, now) else {
+                return Next::Blocked;
+            };
+            let taken = pool.take(cost, waiting.app, waiting.lane, now);
+            slots.inflight += 1;
+            pool.off_duty(&waiting.cell);
+            waiting.cell.set(Ok(taken));
+            Next::Went
+        }
+        Gate::Never(..) => Next::Refuse(vec![front.seat]),
+        Gate::In(wait, _) if now + wait > until => Next::Refuse(vec![front.seat]),
+        Gate::In(wait, _) => {
+            // Nobody overtakes the front, so nobody goes before it.
+            let at = now + wait;
+            if pool.ends.is_some_and(|ends| ends < at) {
+                let late = pool.queue.seats(|waiting| waiting.until < at);
+                pool.ends = pool.queue.iter().map(|waiting| waiting.until).min();
+                if !late.is_empty() {
+                    return Next::Refuse(late);
+                }
+            }
+            pool.wake = Some(pool.wake.map_or(at, |wake| wake.min(at)));
+            Next::Blocked
+        }
+        Gate::Place => Next::Blocked,
+    }
+}
+
+// === impl Slots ===
+
+impl Slots {
+    fn is_full(&self) -> bool {
+        self.limit.is_some_and(|limit| self.inflight >= limit)
+    }
+}

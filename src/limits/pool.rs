@@ -1,0 +1,511 @@
+//! The models of an account that share limits: their buckets, and who waits for them.
+//!
+//! Plain data under the account's lock. What a call takes is marked in every bucket, all or nothing.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::time::Instant;
+
+use super::{
+    Bucket, Calibration, ConcurrencyView, Cost, Kind, QueueView, Reading, RefusalView, SavedPool,
+    bucket::{Mark, Refusal, Room, Standing},
+    concurrency::Concurrency,
+    queue::{AppRef, Lane, Queue},
+    waiter::{Timer, Waiting},
+};
+use crate::{
+    config::{self, Limit},
+    triage::{Class, DayReset, Provider},
+};
+
+/// Requests that may be sent to a provider of which nothing is known, before it has answered any: so many, and twice as
+/// many after each step of time. A refusal is heard before hundreds more follow.
+const COLD: f64 = 20.0;
+const COLD_STEP: Duration = Duration::from_millis(100);
+/// Model names shown.
+const MOST_MODELS: usize = 32;
+/// What is told when nobody can know how long others take.
+const UNKNOWN_WAIT: Duration = Duration::from_secs(1);
+/// Steps in which the time until a queue has passed is found.
+const STEPS: u64 = 64;
+const MOST_STEPS: u64 = 256;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) name: Arc<str>,
+    pub(super) models: Vec<Arc<str>>,
+    pub(super) buckets: Vec<(Kind, Bucket)>,
+    reset: DayReset,
+    set: config::Limits,
+    pub(super) calibration: Calibration,
+    pub(super) concurrency: Concurrency,
+    /// The provider told a bound itself.
+    told: Option<u32>,
+    pub(super) inflight: u32,
+    /// A limit was heard in a reply's head: refusals without numbers say nothing of concurrency then.
+    heard: bool,
+    cold: Option<Cold>,
+    pub(super) queue: Queue<Waiting>,
+    /// Who sleeps until somebody can go.
+    pub(super) timer: Option<Timer>,
+    /// When somebody can go, as far as is known.
+    pub(super) wake: Option<Instant>,
+    /// Nobody who waits gives up before.
+    pub(super) ends: Option<Instant>,
+    pub(super) last_refusal: Option<RefusalView>,
+    pub(super) used: Instant,
+    /// How long a call takes.
+    lasts: Duration,
+}
+
+/// Calls sent before the first answer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cold {
+    first: Option<Instant>,
+    sent: u32,
+}
+
+/// What a call has taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    pub(super) at: Instant,
+    pub(super) cost: Cost,
+    marks: [Option<Mark>; Kind::RATES.len()],
+    app: AppRef,
+    lane: Lane,
+    units: f64,
+}
+
+/// Why a call cannot go now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Gate {
+    Open,
+    /// After this time, as far as is known.
+    In(Duration, Kind),
+    /// When another call ends.
+    Place,
+    /// The limit is smaller than the call.
+    Never(Kind, u64),
+}
+
+// === impl Pool ===
+
+impl Pool {
+    pub(super) fn new(
+        name: Arc<str>,
+        provider: &Provider,
+        set: config::Limits,
+        now: Instant,
+    ) -> Self {
+        let mut pool = Self {
+            name,
+            models: Vec::new(),
+            buckets: Vec::new(),
+            reset: provider.day_reset,
+            set: config::Limits::default(),
+            calibration: Calibration::default(),
+            concurrency: Concurrency::default(),
+            told: None,
+            inflight: 0,
+            heard: false,
+            cold: None,
+            queue: Queue::new(now),
+            timer: None,
+            wake: None,
+            ends: None,
+            last_refusal: None,
+            used: now,
+            lasts: UNKNOWN_WAIT,
+        };
+        // A refusal that tells no number is measured by what went before it: these count from the beginning.
+        for kind in [Kind::Requests, Kind::Tokens] {
+            pool.bucket(kind, now);
+        }
+        pool.configure(set, now);
+        if !pool.knows_limits() && !provider.local {
+            pool.cold = Some(Cold::default());
+        }
+        pool
+    }
+
+    /// Takes the numbers that are set.
+    pub(super) fn configure(&mut self, set: config::Limits, now: Instant) {
+        for kind in Kind::RATES {
+            let (old, new) = (fixed(self.set.of(kind)), fixed(set.of(kind)));
+            if old != new {
+                self.bucket(kind, now).set(new.map(Into::into));
+            }
+        }
+        self.set = set;
+    }
+
+    pub(super) fn model(&mut self, label: &Arc<str>) {
+        if self.models.len() < MOST_MODELS && !self.models.contains(label) {
+            self.models.push(Arc::clone(label));
+        }
+    }
+
+    /// Nobody waits, and nobody is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.inflight == 0 && self.queue.is_empty()
+    }
+
+    /// The measure of turns: tokens where tokens are limited, else requests.
+    pub(super) fn units(&self, cost: &Cost) -> f64 {
+        let limited = self
+            .buckets
+            .iter()
+            .filter(|(kind, bucket)| kind.counts_tokens() && bucket.limit().is_some());
+        let tokens = limited.map(|(kind, _)| cost.of(*kind)).max();
+        tokens.unwrap_or(cost.requests).max(1) as f64
+    }
+
+    /// Whether a call may go.
+    pub(super) fn gate(&mut self, cost: &Cost, standing: Standing, now: Instant) -> Gate {
+        if let Some(limit) = self.places(now)
+            && self.inflight >= limit
+        {
+            return Gate::Place;
+        }
+        if let Some(wait) = self.cold.and_then(|cold| cold.wait(now)) {
+            return Gate::In(wait, Kind::Concurrency);
+        }
+        self.rates(cost, standing, now)
+    }
+
+    fn rates(&mut self, cost: &Cost, standing: Standing, now: Instant) -> Gate {
+        let mut longest = None;
+        for (kind, bucket) in &mut self.buckets {
+            let amount = cost.of(*kind);
+            if amount == 0 {
+                continue;
+            }
+            match bucket.ask(amount, standing, now) {
+                Room::Now => {}
+                Room::In(wait) if longest.is_none_or(|(most, _)| wait > most) => {
+                    longest = Some((wait, *kind));
+                }
+                Room::In(_) => {}
+                Room::Never(limit) => return Gate::Never(*kind, limit),
+            }
+        }
+        match longest {
+            // Never at once, or the one who waits would spin.
+            Some((wait, kind)) => Gate::In(wait.max(Duration::from_micros(1)), kind),
+            None => Gate::Open,
+        }
+    }
+
+    /// A call goes.
+    pub(super) fn take(&mut self, cost: Cost, app: AppRef, lane: Lane, now: Instant) -> Taken {
+        let mut marks = [None; Kind::RATES.len()];
+        for (kind, bucket) in &mut self.buckets {
+            let amount = cost.of(*kind);
+            if amount > 0 {
+                marks[place(*kind)] = Some(bucket.take(amount, now));
+            }
+        }
+        let units = self.units(&cost);
+        self.queue.charge(app, lane, units, now);
+        self.inflight += 1;
+        self.used = now;
+        if let Some(cold) = &mut self.cold {
+            cold.first.get_or_insert(now);
+            cold.sent += 1;
+        }
+        Taken {
+            at: now,
+            cost,
+            marks,
+            app,
+            lane,
+            units,
+        }
+    }
+
+    /// A call is over, and took `actual`.
+    pub(super) fn settle(&mut self, taken: &Taken, actual: &Cost, now: Instant) {
+        for (kind, bucket) in &mut self.buckets {
+            if let Some(mark) = taken.marks[place(*kind)] {
+                bucket.settle(mark, actual.of(*kind), now);
+            }
+        }
+        let units = match *actual == Cost::default() {
+            true => 0.0,
+            false => self.units(actual),
+        };
+        self.queue
+            .charge(taken.app, taken.lane, units - taken.units, now);
+        self.inflight = self.inflight.saturating_sub(1);
+        self.used = now;
+        let lasted = now.saturating_duration_since(taken.at);
+        self.lasts = self.lasts.mul_f64(0.9) + lasted.mul_f64(0.1);
+    }
+
+    /// The head of the reply to a call tells this.
+    pub(super) fn heard<'a>(
+        &mut self,
+        taken: &mut Taken,
+        readings: impl Iterator<Item = &'a Reading>,
+        now: Instant,
+    ) {
+        self.cold = None;
+        for reading in readings {
+            if reading.kind == Kind::Concurrency {
+                self.told = reading.limit.and_then(|limit| u32::try_from(limit).ok());
+                continue;
+            }
+            self.heard |= reading.limit.is_some() || reading.remaining.is_some();
+            let mark = self.mark(taken, reading.kind, now);
+            self.bucket(reading.kind, now).heard(mark, reading, now);
+        }
+    }
+
+    /// The provider answered.
+    pub(super) fn answered(&mut self, taken: &Taken, now: Instant) {
+        self.cold = None;
+        self.concurrency.answered(taken.at, self.inflight, now);
+        for (kind, bucket) in &mut self.buckets {
+            if let Some(mark) = taken.marks[place(*kind)] {
+                bucket.answered(mark, now);
+            }
+        }
+    }
+
+    /// The provider refused a call for `kind`; `None`: it does not say for what, or for the number of calls under way.
+    pub(super) fn refused(
+        &mut self,
+        taken: &mut Taken,
+        (class, kind): (Class, Option<Kind>),
+        refusal: &Refusal,
+        hard: bool,
+        now: Instant,
+    ) {
+        self.cold = None;
+        let numbers = refusal.limit.is_some() || refusal.used.is_some() || refusal.wait.is_some();
+        let surprise = kind.is_some_and(|kind| {
+            let mark = self.mark(taken, kind, now);
+            self.bucket(kind, now).refused(mark, refusal, now)
+        });
+        if kind.is_none() || (!numbers && !self.heard) {
+            self.concurrency.refused(taken.at, self.inflight, hard, now);
+        }
+        if !class.is_rate_limit() {
+            return;
+        }
+        let at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        self.last_refusal = Some(RefusalView {
+            at,
+            class: class.as_str().to_owned(),
+            told_wait_seconds: refusal.wait.map(|wait| wait.as_secs_f64()),
+            surprise,
+        });
+    }
+
+    /// How long a call waits that comes now, and for what; `Err`: forever. `ahead`: what goes before it.
+    pub(super) fn expected(
+        &self,
+        ahead: &Cost,
+        cost: &Cost,
+        standing: Standing,
+        now: Instant,
+    ) -> Result<(Duration, Kind), (Kind, u64)> {
+        let mut longest = (Duration::ZERO, Kind::Requests);
+        if let Some(wait) = self.cold.and_then(|cold| cold.wait(now)) {
+            longest = (wait, Kind::Concurrency);
+        }
+        for (kind, bucket) in &self.buckets {
+            let amount = cost.of(*kind);
+            if amount == 0 {
+                continue;
+            }
+            let wait = passes(bucket, ahead.of(*kind), amount, standing, now)
+                .map_err(|limit| (*kind, limit))?;
+            if wait > longest.0 {
+                longest = (wait, *kind);
+            }
+        }
+        Ok(longest)
+    }
+
+    /// How long until a place is free, if calls go on to take as long as they did. `limit`: all places; `before`: those who
+    /// wait for one.
+    pub(super) fn place_free(&self, limit: u32, before: usize) -> Duration {
+        let rounds = (before + 1) as f64 / f64::from(limit.max(1));
+        self.lasts.mul_f64(rounds).max(Duration::from_millis(1))
+    }
+
+    /// Calls of this pool that may be under way; `None`: any number.
+    pub(super) fn places(&self, now: Instant) -> Option<u32> {
+        match (self.told, self.concurrency.limit(now)) {
+            (Some(told), Some(found)) => Some(told.min(found)),
+            (told, found) => told.or(found),
+        }
+    }
+
+    /// The number is the one that is set in the configuration.
+    pub(super) fn is_set(&self, kind: Kind, limit: u64) -> bool {
+        fixed(self.set.of(kind)).is_some_and(|set| u64::from(set.get()) == limit)
+    }
+
+    pub(super) fn limit_of(&self, kind: Kind) -> Option<u64> {
+        let mut buckets = self.buckets.iter();
+        buckets.find(|(other, _)| *other == kind)?.1.limit()
+    }
+
+    /// The bucket that a refusal of this class is for, where it does not say.
+    pub(super) fn kind_of(&self, class: Class) -> Option<Kind> {
+        let choices: &[Kind] = match class {
+            Class::RateLimitedRequests => &[Kind::Requests, Kind::ProjectRequests],
+            Class::RateLimitedTokens => &[
+                Kind::Tokens,
+                Kind::InputTokens,
+                Kind::OutputTokens,
+                Kind::ProjectTokens,
+            ],
+            Class::RateLimitedImages => &[Kind::Images],
+            Class::RateLimitedDay => &[
+                Kind::RequestsPerDay,
+                Kind::TokensPerDay,
+                Kind::TokensPerMonth,
+            ],
+            _ => return None,
+        };
+        let known = choices.iter().find(|kind| self.limit_of(**kind).is_some());
+        known.or(choices.first()).copied()
+    }
+
+    pub(super) fn concurrency_view(&self, set: Option<u32>, now: Instant) -> ConcurrencyView {
+        let found = self.places(now);
+        let limit = match (set, found) {
+            (Some(set), Some(found)) => Some(set.min(found)),
+            (set, found) => set.or(found),
+        };
+        ConcurrencyView {
+            inflight: self.inflight,
+            limit,
+            learned: limit.is_some() && limit != set,
+        }
+    }
+
+    pub(super) fn queue_view(&self, now: Instant) -> QueueView {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let oldest = self.queue.oldest();
+        QueueView {
+            interactive: count(self.queue.len() - self.queue.batch()),
+            batch: count(self.queue.batch()),
+            oldest_seconds: oldest
+                .map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64()),
+            apps: count(self.queue.apps()),
+        }
+    }
+
+    /// What the last run learnt.
+    pub(super) fn restore(&mut self, saved: &SavedPool, now: Instant) {
+        let unix = unix();
+        for bucket in &saved.buckets {
+            self.bucket(bucket.kind, now).restore(bucket, now, unix);
+        }
+        if let Some(limit) = saved.concurrency {
+            self.concurrency.restore(limit, now);
+        }
+        self.calibration = saved.calibration;
+        if self.knows_limits() {
+            self.cold = None;
+        }
+    }
+
+    fn knows_limits(&self) -> bool {
+        let mut buckets = self.buckets.iter();
+        buckets.any(|(_, bucket)| bucket.limit().is_some())
+    }
+
+    fn bucket(&mut self, kind: Kind, now: Instant) -> &mut Bucket {
+        let at = match self.buckets.iter().position(|(known, _)| *known == kind) {
+            Some(at) => at,
+            None => {
+                self.buckets
+                    .push((kind, Bucket::new(kind, self.reset, now)));
+                self.buckets.len() - 1
+            }
+        };
+        &mut self.buckets[at].1
+    }
+
+    /// What a call took of a bucket; when that was not known yet, it takes it now.
+    fn mark(&mut self, taken: &mut Taken, kind: Kind, now: Instant) -> Mark {
+        let amount = taken.cost.of(kind);
+        *taken.marks[place(kind)].get_or_insert_with(|| self.bucket(kind, now).take(amount, now))
+    }
+}
+
+// === impl Cold ===
+
+impl Cold {
+    fn wait(&self, now: Instant) -> Option<Duration> {
+        let since = now.saturating_duration_since(self.first?);
+        let doublings = (f64::from(self.sent + 1) / COLD).log2().max(0.0);
+        let at = COLD_STEP.mul_f64(doublings.min(64.0));
+        at.checked_sub(since).filter(|wait| !wait.is_zero())
+    }
+}
+
+/// When `amount` passes after `ahead` has.
+fn passes(
+    bucket: &Bucket,
+    ahead: u64,
+    amount: u64,
+    standing: Standing,
+    now: Instant,
+) -> Result<Duration, u64> {
+    let mut bucket = bucket.clone();
+    // First of all: whether it fits at all.
+    match bucket.ask(amount, standing, now) {
+        Room::Never(limit) => return Err(limit),
+        Room::Now if ahead == 0 => return Ok(Duration::ZERO),
+        Room::In(wait) if ahead == 0 => return Ok(wait),
+        Room::Now | Room::In(_) => {}
+    }
+    let limit = bucket.limit().unwrap_or(u64::MAX);
+    let step = (limit / STEPS)
+        .max(ahead / MOST_STEPS)
+        .min(limit / 2)
+        .max(1);
+    let (mut left, mut at, mut steps) = (ahead, now, 0);
+    while left > 0 && steps < 2 * MOST_STEPS {
+        let next = step.min(left);
+        match bucket.ask(next, Standing::First, at) {
+            Room::Now => {}
+            Room::In(wait) => at += wait,
+            Room::Never(_) => break,
+        }
+        bucket.take(next, at);
+        (left, steps) = (left - next, steps + 1);
+    }
+    if let Room::In(wait) = bucket.ask(amount, standing, at) {
+        at += wait;
+    }
+    Ok(at.saturating_duration_since(now))
+}
+
+/// A kind's place among the rates: they are declared first, and in this order.
+const fn place(kind: Kind) -> usize {
+    kind as usize
+}
+
+pub(super) fn fixed(limit: Limit) -> Option<std::num::NonZeroU32> {
+    match limit {
+        Limit::Auto => None,
+        Limit::Fixed(limit) => Some(limit),
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn unix() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |time| time.as_secs())
+}

@@ -1,0 +1,229 @@
+//! What one attempt has taken of its pool, until it is known what it used.
+
+use std::{sync::Arc, time::SystemTime};
+
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use super::{Cost, Heard, account::Account, bucket::Refusal, pool::Taken};
+use crate::{
+    call::{Call, End, How, Reply, Target, Watch},
+    dialect::openai::{Envelope, Usage},
+    error::{Error, Failure},
+    triage::Class,
+};
+
+/// Taken by an attempt that may go. Dropped unsettled, it counts as estimated: the provider has probably been asked.
+#[derive(Debug)]
+pub struct Reservation {
+    account: Arc<Account>,
+    pool: u32,
+    target: Arc<Target>,
+    asked: Asked,
+    /// `None`: settled.
+    taken: Option<Taken>,
+}
+
+/// What was asked. A stream may go on for long after the call's body is not needed any more.
+#[derive(Debug)]
+enum Asked {
+    Call(Arc<Call>),
+    Envelope(Box<Envelope>),
+}
+
+// === impl Reservation ===
+
+impl Reservation {
+    pub(super) fn new(
+        account: Arc<Account>,
+        pool: u32,
+        target: Arc<Target>,
+        call: Arc<Call>,
+        taken: Taken,
+    ) -> Self {
+        Self {
+            account,
+            pool,
+            target,
+            asked: Asked::Call(call),
+            taken: Some(taken),
+        }
+    }
+
+    /// The attempt was answered: what its head tells is learnt, and its end settles.
+    pub fn answered(mut self, reply: &mut Reply) {
+        self.heard(&reply.headers);
+        if let Some(taken) = &self.taken {
+            let mut inner = self.account.lock();
+            if let Some(pool) = inner.pools.get_mut(&self.pool) {
+                pool.answered(taken, Instant::now());
+            }
+        }
+        if reply.body.is_stream() {
+            self.asked = Asked::Envelope(Box::new(self.asked.envelope().clone()));
+        }
+        let usage = reply.learnt.usage;
+        reply.body.on_end(self, usage);
+    }
+
+    /// The head of a reply tells of limits.
+    pub fn heard(&mut self, headers: &HeaderMap) {
+        let Some(taken) = &mut self.taken else { return };
+        let provider = &self.target.upstream.provider;
+        let heard = Heard::of(provider, headers, SystemTime::now());
+        let (now, mut inner) = (Instant::now(), self.account.lock());
+        if let Some(pool) = inner.pools.get_mut(&self.pool) {
+            pool.heard(taken, heard.iter(), now);
+        }
+        inner.changed(self.pool, now);
+    }
+
+    /// The attempt failed.
+    pub fn failed(mut self, error: &Error) {
+        match error {
+            Error::Upstream(failure) => self.refused(failure),
+            Error::Deadline(_) => {}
+            // Nobody was asked.
+            _ => self.settle(&Cost::default()),
+        }
+    }
+
+    fn refused(&mut self, failure: &Failure) {
+        if let Some(answer) = &failure.answer {
+            self.heard(&answer.headers);
+        }
+        let Some(taken) = &mut self.taken else { return };
+        let verdict = &failure.verdict;
+        let hard =
+            verdict.class == Class::RateLimitedRamp || verdict.code.as_deref() == Some("slow_down");
+        if verdict.class.is_rate_limit() || is_crowded(verdict.class) {
+            let (now, mut inner) = (Instant::now(), self.account.lock());
+            if let Some(pool) = inner.pools.get_mut(&self.pool) {
+                // What the text told of the limit belongs here, too.
+                let kind = pool.kind_of(verdict.class);
+                let refusal = Refusal {
+                    wait: verdict.wait,
+                    ..Refusal::default()
+                };
+                pool.refused(taken, (verdict.class, kind), &refusal, hard, now);
+            }
+        }
+        let charged = charged(taken.cost, failure);
+        self.settle(&charged);
+    }
+
+    fn used(&mut self, usage: &Usage) {
+        let Some(taken) = &self.taken else { return };
+        let actual = taken.cost.settled(&self.target.upstream.provider, usage);
+        if usage.exact {
+            let mut inner = self.account.lock();
+            if let Some(pool) = inner.pools.get_mut(&self.pool) {
+                pool.calibration.learn(self.asked.envelope(), usage);
+            }
+        }
+        self.settle(&actual);
+    }
+
+    fn settle(&mut self, actual: &Cost) {
+        if let Some(taken) = self.taken.take() {
+            let mut inner = self.account.lock();
+            inner.settle(self.pool, &taken, actual, Instant::now());
+        }
+    }
+}
+
+impl Watch for Reservation {
+    fn end(&mut self, end: &End) {
+        match (end.usage, end.how) {
+            (Some(usage), _) => self.used(&usage),
+            (None, How::Complete | How::Broken(_) | How::CallerLeft) => {
+                let estimate = self.taken.map(|taken| taken.cost);
+                self.settle(&estimate.unwrap_or_default());
+            }
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Some(estimate) = self.taken.map(|taken| taken.cost) {
+            self.settle(&estimate);
+        }
+    }
+}
+
+// === impl Asked ===
+
+impl Asked {
+    fn envelope(&self) -> &Envelope {
+        match self {
+            Self::Call(call) => &call.envelope,
+            Self::Envelope(envelope) => envelope,
+        }
+    }
+}
+
+/// The provider has no room for more calls at once.
+fn is_crowded(class: Class) -> bool {
+    matches!(class, Class::Overloaded | Class::CapacityUnavailable)
+}
+
+/// What a failed attempt cost. A request that was refused counts as a request; what was never sent does not; what failed
+/// later may have been worked on.
+fn charged(reserved: Cost, failure: &Failure) -> Cost {
+    let request = Cost {
+        requests: reserved.requests,
+        ..Cost::default()
+    };
+    match failure.verdict.class {
+        Class::Connection | Class::Timeout if is_unsent(failure) => Cost::default(),
+        Class::Connection
+        | Class::Timeout
+        | Class::ServerError
+        | Class::EdgeHtmlError
+        | Class::StreamError
+        | Class::ModelOutputInvalid
+        | Class::Cancelled
+        | Class::ContentFilter
+        | Class::Unknown => reserved,
+        Class::QuotaExhausted
+        | Class::BillingHardLimit
+        | Class::BillingInactive
+        | Class::RateLimitedRequests
+        | Class::RateLimitedTokens
+        | Class::RateLimitedImages
+        | Class::RateLimitedDay
+        | Class::RateLimitedConcurrency
+        | Class::RateLimitedRamp
+        | Class::RequestTooLargeForLimit
+        | Class::PayloadTooLarge
+        | Class::BatchQueueFull
+        | Class::Overloaded
+        | Class::CapacityUnavailable
+        | Class::EdgeBlocked
+        | Class::AuthInvalid
+        | Class::AuthMissing
+        | Class::AuthWrongOrg
+        | Class::AuthProjectArchived
+        | Class::AccountDeactivated
+        | Class::Permission
+        | Class::VerificationRequired
+        | Class::IpBlocked
+        | Class::ModelNotFound
+        | Class::RegionUnsupported
+        | Class::RoutingNoProvider
+        | Class::InvalidRequest
+        | Class::ContextLength
+        | Class::NotFound
+        | Class::Conflict
+        | Class::StateNotPortable
+        | Class::ModelLoading => request,
+    }
+}
+
+/// No connection was made, so nobody counted anything. A connection that ended before the answer may have carried the
+/// request; the failure's words tell these apart, its class does not.
+fn is_unsent(failure: &Failure) -> bool {
+    let unsent = ["could not connect", "no connection within"];
+    failure.seen.status.is_none() && unsent.iter().any(|word| failure.what.starts_with(word))
+}

@@ -1,0 +1,371 @@
+//! Who waits, in which order, and what is left behind: nothing.
+
+use std::num::NonZeroU32;
+
+use proptest::prelude::*;
+use tokio::task::{JoinHandle, yield_now};
+
+use super::*;
+use crate::{
+    call::Call,
+    config::{App, AppId},
+    stage::breaker::tests::support::call,
+};
+
+fn app(name: &str, weight: u32) -> Arc<App> {
+    Arc::new(App {
+        id: AppId(1),
+        name: name.into(),
+        weight: NonZeroU32::new(weight).unwrap(),
+        ..App::anyone()
+    })
+}
+
+fn by(app: &Arc<App>, target: &Arc<Target>, tokens: u64, batch: bool) -> Attempt {
+    let mut call: Call = Arc::try_unwrap(call(app, 1, tokens)).unwrap();
+    call.directives.batch = batch;
+    Attempt {
+        call: Arc::new(call),
+        target: Arc::clone(target),
+        max_wait: Duration::from_secs(30),
+        last: false,
+    }
+}
+
+fn spawn(limiter: &Limiter<Provider>, attempt: Attempt) -> JoinHandle<Result<Instant, Refused>> {
+    let limiter = limiter.clone();
+    tokio::spawn(async move {
+        match go(&limiter, attempt).await {
+            Ok(_) => Ok(Instant::now()),
+            Err(Error::Limit(refused)) => Err(refused),
+            Err(other) => panic!("{other}"),
+        }
+    })
+}
+
+async fn settled() {
+    for _ in 0..50 {
+        yield_now().await;
+    }
+}
+
+/// Reserved, under way and waiting, in all.
+fn left(limits: &Limits) -> (u64, u32, u32) {
+    let views = limits.views();
+    (
+        views
+            .iter()
+            .flat_map(|pool| &pool.buckets)
+            .map(|bucket| bucket.reserved)
+            .sum(),
+        views.iter().map(|pool| pool.concurrency.inflight).sum(),
+        views
+            .iter()
+            .map(|pool| pool.queue.interactive + pool.queue.batch)
+            .sum(),
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_past_the_end_of_his_patience_for_a_place() {
+    let (limiter, provider, all) = limiter(Act::Hang);
+    let gpt = to(limits(60, 0, 1));
+    let hangs = spawn(&limiter, attempt(&gpt, 1, 0));
+    settled().await;
+    let began = Instant::now();
+    let mut patient = attempt(&gpt, 1, 0);
+    patient.max_wait = Duration::from_secs(3);
+    let told = refused(go(&limiter, patient).await);
+    assert_eq!(told.class, Class::RateLimitedConcurrency);
+    assert!(told.retry_after.is_some_and(|wait| !wait.is_zero()));
+    let waited = began.elapsed();
+    assert!(
+        waited >= Duration::from_secs(3) && waited < Duration::from_millis(3_010),
+        "{waited:?}"
+    );
+    assert_eq!(left(&all), (1, 1, 0));
+    // Who holds the place leaves: the next goes at once.
+    provider.now_does(Act::Answer);
+    let next = spawn(&limiter, attempt(&gpt, 1, 0));
+    settled().await;
+    let at = Instant::now();
+    hangs.abort();
+    assert_eq!(next.await.unwrap().unwrap(), at);
+    assert_eq!(left(&all), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_waiter_leaves_at_once_and_hands_its_duty_on() {
+    let (limiter, _, all) = limiter(Act::Answer);
+    let gpt = to(limits(60, 0, 0));
+    drain(&limiter, &gpt).await;
+    let began = Instant::now();
+    // The first is the one that sleeps for all.
+    let first = spawn(&limiter, attempt(&gpt, 1, 0));
+    settled().await;
+    let second = spawn(&limiter, attempt(&gpt, 1, 0));
+    settled().await;
+    assert_eq!(left(&all).2, 2);
+    first.abort();
+    settled().await;
+    assert_eq!(left(&all).2, 1);
+    let took = second.await.unwrap().unwrap() - began;
+    assert!(took < Duration::from_millis(1_050), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn interactive_calls_go_before_a_batch_that_came_first() {
+    let (limiter, _, _) = limiter(Act::Answer);
+    let gpt = to(limits(60, 0, 0));
+    drain(&limiter, &gpt).await;
+    let (bulk, chat) = (app("bulk", 1), app("chat", 1));
+    let batch: Vec<_> = (0..3)
+        .map(|_| spawn(&limiter, by(&bulk, &gpt, 0, true)))
+        .collect();
+    settled().await;
+    let began = Instant::now();
+    let talk = spawn(&limiter, by(&chat, &gpt, 0, false)).await.unwrap();
+    let waited = talk.unwrap() - began;
+    assert!(waited < Duration::from_millis(1_050), "{waited:?}");
+    for task in batch {
+        task.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_gives_an_interactive_call_the_place_of_the_newest_batch_call() {
+    let (limiter, _, all) = limiter(Act::Hang);
+    let gpt = to(limits(0, 0, 1));
+    let (bulk, chat) = (app("bulk", 1), app("chat", 1));
+    let _hangs = spawn(&limiter, by(&chat, &gpt, 0, false));
+    settled().await;
+    let mut batch: Vec<_> = (0..1_024)
+        .map(|_| spawn(&limiter, by(&bulk, &gpt, 0, true)))
+        .collect();
+    for _ in 0..30 {
+        settled().await;
+    }
+    assert_eq!(left(&all).2, 1_024);
+    // One more batch call has no place; an interactive one has.
+    let told = spawn(&limiter, by(&bulk, &gpt, 0, true)).await.unwrap();
+    assert_eq!(told.unwrap_err().class, Class::RateLimitedConcurrency);
+    let _talk = spawn(&limiter, by(&chat, &gpt, 0, false));
+    let newest = batch.pop().unwrap().await.unwrap();
+    assert!(newest.unwrap_err().retry_after.is_some());
+    let pool = &all.views()[0];
+    assert_eq!((pool.queue.interactive, pool.queue.batch), (1, 1_023));
+    assert_eq!(pool.queue.apps, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_that_is_expected_is_the_wait_that_comes() {
+    let (limiter, _, all) = limiter(Act::Answer);
+    let gpt = to(limits(60, 0, 0));
+    let one = attempt(&gpt, 1, 0);
+    assert_eq!(all.expected_wait(&one.call, &gpt), Some(Duration::ZERO));
+    drain(&limiter, &gpt).await;
+    let waiting: Vec<_> = (0..4)
+        .map(|_| spawn(&limiter, attempt(&gpt, 1, 0)))
+        .collect();
+    settled().await;
+    let expected = all.expected_wait(&one.call, &gpt).unwrap();
+    let began = Instant::now();
+    go(&limiter, one).await.unwrap();
+    let took = began.elapsed();
+    assert!(
+        took.abs_diff(expected) < Duration::from_millis(10),
+        "{took:?} {expected:?}"
+    );
+    for task in waiting {
+        task.await.unwrap().unwrap();
+    }
+    let large = attempt(&to(limits(60, 600, 0)), 1, 601);
+    assert_eq!(all.expected_wait(&large.call, &large.target), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_the_first_answer_only_some_are_sent() {
+    let (limiter, provider, _) = limiter(Act::Hang);
+    let gpt = to(config::Limits::default());
+    let began = Instant::now();
+    let most = || 20.0 * 2_f64.powf(began.elapsed().as_secs_f64() / 0.1);
+    let tasks: Vec<_> = (0..200)
+        .map(|_| spawn(&limiter, attempt(&gpt, 1, 0)))
+        .collect();
+    let mut sent = 0;
+    for _ in 0..10 {
+        settled().await;
+        sent += provider.asked();
+        assert!(
+            sent >= 19 && sent as f64 <= most() + 1.0,
+            "{sent} of {}",
+            most()
+        );
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    settled().await;
+    sent += provider.asked();
+    assert!(
+        sent >= 38 && sent as f64 <= most() + 1.0,
+        "{sent} of {}",
+        most()
+    );
+    // The first answer opens the way for all.
+    provider.now_does(Act::Answer);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    settled().await;
+    sent += provider.asked();
+    assert_eq!(sent, 200);
+    assert!(most() < 100.0, "it was the answer, not the time");
+    tasks.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_tokens_are_given_back_and_the_request_is_not() {
+    let (limiter, provider, all) = limiter(Act::Fail(
+        400,
+        crate::stage::breaker::tests::support::BAD_REQUEST,
+        "",
+    ));
+    let gpt = to(limits(100, 600, 0));
+    for _ in 0..5 {
+        assert!(go(&limiter, attempt(&gpt, 1, 600)).await.is_err());
+    }
+    assert_eq!(provider.asked(), 5, "none had to wait for tokens");
+    let view = &all.views()[0];
+    let remaining: Vec<_> = view.buckets.iter().map(|b| b.remaining).collect();
+    assert_eq!(remaining, [95, 600]);
+    provider.now_does(Act::Fail(500, "{}", ""));
+    assert!(go(&limiter, attempt(&gpt, 1, 600)).await.is_err());
+    assert_eq!(
+        all.views()[0].buckets[1].remaining,
+        0,
+        "it may have been worked on"
+    );
+    assert_eq!(left(&all), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn concurrency_is_found_by_trying_where_a_refusal_tells_nothing() {
+    let busy =
+        r#"{"error":{"message":"Too many concurrent requests","code":"rate_limit_exceeded"}}"#;
+    let (limiter, provider, all) = limiter(Act::Hang);
+    let gpt = to(config::Limits::default());
+    provider.now_does(Act::Answer);
+    go(&limiter, attempt(&gpt, 1, 0)).await.unwrap();
+    provider.now_does(Act::Hang);
+    let tasks: Vec<_> = (0..9)
+        .map(|_| spawn(&limiter, attempt(&gpt, 1, 0)))
+        .collect();
+    settled().await;
+    assert_eq!(all.views()[0].concurrency.limit, None);
+    provider.now_does(Act::Fail(429, busy, ""));
+    assert!(go(&limiter, attempt(&gpt, 1, 0)).await.is_err());
+    let view = all.views()[0].clone();
+    assert_eq!(
+        (view.concurrency.limit, view.concurrency.learned),
+        (Some(7), true)
+    );
+    assert!(view.last_refusal.is_some());
+    tasks.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_with_keys_of_their_own_have_limits_of_their_own_and_pools_are_bounded() {
+    let (limiter, _, all) = limiter(Act::Answer);
+    let pass = target(
+        0,
+        "gpt-4o",
+        &upstream("openai", None, config::Limits::default()),
+    );
+    for caller in 0..10_500 {
+        go(&limiter, attempt(&pass, caller, 10)).await.unwrap();
+    }
+    let known = all.views().len();
+    assert!((5_000..=10_001).contains(&known), "{known}");
+    assert_eq!(left(&all), (0, 0, 0));
+    assert!(all.views().iter().all(|pool| pool.account.is_some()));
+}
+
+#[derive(Clone, Debug)]
+struct Arrival {
+    after: u64,
+    app: usize,
+    tokens: u64,
+    batch: bool,
+    patience: u64,
+    gives_up: Option<u64>,
+    act: u8,
+}
+
+fn arrival() -> impl Strategy<Value = Arrival> {
+    (
+        0..400_u64,
+        0..4_usize,
+        0..400_u64,
+        any::<bool>(),
+        0..30_000_u64,
+        prop::option::weighted(0.3, 0..3_000_u64),
+        0..5_u8,
+    )
+        .prop_map(
+            |(after, app, tokens, batch, patience, gives_up, act)| Arrival {
+                after,
+                app,
+                tokens,
+                batch,
+                patience,
+                gives_up,
+                act,
+            },
+        )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever comes, gives up or fails: nobody waits longer than he may, and in the end nothing is reserved, under way or
+    /// waiting.
+    #[test]
+    fn nothing_leaks_and_nobody_waits_too_long(
+        arrivals in prop::collection::vec(arrival(), 1..80), places in 0_u32..4, requests in 0_u32..200,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let (limiter, provider, all) = limiter(Act::Answer);
+            let gpt = to(limits(requests, 1_000, places));
+            let apps: Vec<_> = (0..4).map(|n| app(&format!("app-{n}"), n + 1)).collect();
+            let mut tasks = Vec::new();
+            for arrival in arrivals {
+                tokio::time::sleep(Duration::from_millis(arrival.after)).await;
+                provider.now_does(match arrival.act {
+                    0 => Act::Fail(400, "{}", ""),
+                    1 => Act::Fail(500, "{}", ""),
+                    2 => Act::Stream(Arc::default()),
+                    3 => Act::Hang,
+                    _ => Act::Answer,
+                });
+                let mut attempt = by(&apps[arrival.app], &gpt, arrival.tokens, arrival.batch);
+                attempt.max_wait = Duration::from_millis(arrival.patience);
+                let (limiter, began) = (limiter.clone(), Instant::now());
+                tasks.push(tokio::spawn(async move {
+                    let meter = Arc::clone(&attempt.call);
+                    let ends = Duration::from_millis(arrival.gives_up.unwrap_or(60_000));
+                    let _ = timeout(ends, async {
+                        let reply = go(&limiter, attempt).await;
+                        // A stream lasts a while.
+                        tokio::time::sleep(Duration::from_millis(500)).await;
+                        reply
+                    }).await;
+                    (meter.meter.waited(), Duration::from_millis(arrival.patience), began)
+                }));
+            }
+            for task in tasks {
+                let (waited, patience, _) = task.await.unwrap();
+                prop_assert!(waited <= patience + Duration::from_millis(2), "{waited:?} of {patience:?}");
+            }
+            prop_assert_eq!(left(&all), (0, 0, 0));
+            Ok(())
+        })?;
+    }
+}
