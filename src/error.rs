@@ -240,7 +240,10 @@ impl Error {
         }
         // The SDKs stop at x-should-retry. Others are told the truth of a day that is used up.
         if let (false, Self::Quota(_), Some(wait)) = (back, self, self.retry_after()) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000) as u64));
+            headers.insert(
+                header::RETRY_AFTER,
+                HeaderValue::from(wait.as_millis().div_ceil(1000) as u64),
+            );
         }
         let learnt = Learnt {
             target: self.target().cloned(),

@@ -53,7 +53,12 @@ impl Contender {
     ) -> Chain {
         let circuits = Arc::new(Circuits::new(gateway.config.breaker.clone()));
         let metrics = Arc::new(Metrics::new());
-        let retry = Shared::new(gateway.config.retry.clone(), circuits, metrics);
+        let retry = Shared::new(
+            gateway.config.retry.clone(),
+            circuits,
+            Arc::clone(limits),
+            metrics,
+        );
         let retry = RetryLayer::new(Arc::new(retry));
         match self {
             Self::None => Chain::new(retry.layer(world.clone())),

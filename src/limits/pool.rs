@@ -287,6 +287,13 @@ impl Pool {
     ) {
         self.cold = None;
         let numbers = refusal.limit.is_some() || refusal.used.is_some() || refusal.wait.is_some();
+        if kind == Some(Kind::Concurrency) {
+            self.told = refusal
+                .limit
+                .and_then(|limit| u32::try_from(limit).ok())
+                .or(self.told);
+        }
+        let kind = kind.filter(|kind| *kind != Kind::Concurrency);
         let surprise = kind.is_some_and(|kind| {
             let mark = self.mark(taken, kind, now);
             self.bucket(kind, now).refused(mark, refusal, now)
@@ -304,6 +311,25 @@ impl Pool {
             told_wait_seconds: refusal.wait.map(|wait| wait.as_secs_f64()),
             surprise,
         });
+    }
+
+    /// The text of a refusal tells a limit, and nothing of what is left of it.
+    pub(super) fn told_limit(&mut self, taken: &mut Taken, kind: Kind, limit: u64, now: Instant) {
+        if kind == Kind::Concurrency {
+            return;
+        }
+        let reading = Reading {
+            kind,
+            limit: Some(limit),
+            remaining: None,
+            reset: None,
+            window: None,
+            rounding: 1,
+        };
+        let mark = self.mark(taken, kind, now);
+        if self.limit_of(kind).is_none() {
+            self.bucket(kind, now).heard(mark, &reading, now);
+        }
     }
 
     /// How long a call waits that comes now, and for what; `Err`: forever. `ahead`: what goes before it.

@@ -2,15 +2,14 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use http::HeaderMap;
 use tokio::time::Instant;
 
-use super::{Cost, Heard, account::Account, bucket::Refusal, pool::Taken};
+use super::{Cost, Heard, Kind, account::Account, bucket::Refusal, pool::Taken};
 use crate::{
     call::{Call, End, How, Reply, Target, Watch},
     dialect::openai::{Envelope, Usage},
     error::{Error, Failure},
-    triage::Class,
+    triage::{Class, ToldLimit},
 };
 
 /// Taken by an attempt that may go. Dropped unsettled, it counts as estimated: the provider has probably been asked.
@@ -52,7 +51,8 @@ impl Reservation {
 
     /// The attempt was answered: what its head tells is learnt, and its end settles.
     pub fn answered(mut self, reply: &mut Reply) {
-        self.heard(&reply.headers);
+        let provider = &self.target.upstream.provider;
+        self.heard(&Heard::of(provider, &reply.headers, SystemTime::now()));
         if let Some(taken) = &self.taken {
             let mut inner = self.account.lock();
             if let Some(pool) = inner.pools.get_mut(&self.pool) {
@@ -67,10 +67,8 @@ impl Reservation {
     }
 
     /// The head of a reply tells of limits.
-    pub fn heard(&mut self, headers: &HeaderMap) {
+    fn heard(&mut self, heard: &Heard) {
         let Some(taken) = &mut self.taken else { return };
-        let provider = &self.target.upstream.provider;
-        let heard = Heard::of(provider, headers, SystemTime::now());
         let (now, mut inner) = (Instant::now(), self.account.lock());
         if let Some(pool) = inner.pools.get_mut(&self.pool) {
             pool.heard(taken, heard.iter(), now);
@@ -90,26 +88,54 @@ impl Reservation {
 
     fn refused(&mut self, failure: &Failure) {
         if let Some(answer) = &failure.answer {
-            self.heard(&answer.headers);
+            let provider = &self.target.upstream.provider;
+            let heard = Heard::of_refusal(provider, &answer.headers, SystemTime::now());
+            self.heard(&heard);
         }
-        let Some(taken) = &mut self.taken else { return };
         let verdict = &failure.verdict;
         let hard =
             verdict.class == Class::RateLimitedRamp || verdict.code.as_deref() == Some("slow_down");
+        let told = verdict.told_limit.unwrap_or_default();
+        if verdict.class == Class::RequestTooLargeForLimit || told.requested.is_some() {
+            self.too_large(told);
+        }
+        let Some(taken) = &mut self.taken else { return };
         if verdict.class.is_rate_limit() || is_crowded(verdict.class) {
             let (now, mut inner) = (Instant::now(), self.account.lock());
             if let Some(pool) = inner.pools.get_mut(&self.pool) {
-                // What the text told of the limit belongs here, too.
-                let kind = pool.kind_of(verdict.class);
+                let kind = told.kind.or_else(|| pool.kind_of(verdict.class));
                 let refusal = Refusal {
+                    limit: told.limit,
+                    used: told.used,
+                    requested: told.requested,
                     wait: verdict.wait,
-                    ..Refusal::default()
                 };
                 pool.refused(taken, (verdict.class, kind), &refusal, hard, now);
             }
         }
         let charged = charged(taken.cost, failure);
         self.settle(&charged);
+    }
+
+    /// The provider told its own estimate of the call, or that the call alone is larger than the limit.
+    fn too_large(&mut self, told: ToldLimit) {
+        let Some(taken) = &mut self.taken else { return };
+        let (now, mut inner) = (Instant::now(), self.account.lock());
+        let Some(pool) = inner.pools.get_mut(&self.pool) else {
+            return;
+        };
+        if let (Some(Kind::Tokens | Kind::ProjectTokens), Some(requested)) =
+            (told.kind, told.requested)
+        {
+            let envelope = self.asked.envelope();
+            pool.calibration.learn_requested(envelope, requested);
+        }
+        // Nobody else used it up: it tells the limit and nothing of what is left.
+        if let (Some(kind), Some(limit), Some(requested)) = (told.kind, told.limit, told.requested)
+            && requested > limit
+        {
+            pool.told_limit(taken, kind, limit, now);
+        }
     }
 
     fn used(&mut self, usage: &Usage) {

@@ -118,7 +118,7 @@ fn two_weeks_without_use_are_forgotten_even_when_it_is_still_told_of() {
     assert!(
         !fs::read_to_string(directory.file())
             .unwrap()
-            .contains("old")
+            .contains("\"old\"")
     );
 }
 

@@ -221,7 +221,11 @@ mod tests {
     /// A byte of a letter before an id's beginning was once taken for a letter.
     #[test]
     fn letters_of_several_bytes_before_what_looks_like_an_id_do_no_harm() {
-        for text in ["%aa%5f0aaaaaa0a0000a0a", "è_0aaaaaa0a0000a0aB7dE9", "模型_0aaaaaa0a0000a0a"] {
+        for text in [
+            "%aa%5f0aaaaaa0a0000a0a",
+            "è_0aaaaaa0a0000a0aB7dE9",
+            "模型_0aaaaaa0a0000a0a",
+        ] {
             let _ = name(text);
         }
     }

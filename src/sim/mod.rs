@@ -43,8 +43,8 @@ pub use self::{
     fault::{Fault, FaultError, FaultView, Kind, Spread, Time},
     journal::{Received, Stats},
     limits::{
-        Admitted, Algorithm, Ask, Change, Charge, Foreign, HeaderStyle, LimitKind, Limits, Meter, Pool, Refusal, Tally,
-        Used, Words,
+        Admitted, Algorithm, Ask, Change, Charge, Foreign, HeaderStyle, LimitKind, Limits, Meter,
+        Pool, Refusal, Tally, Used, Words,
     },
     rows::{Row, row, rows},
     scenario::{Scenario, ScenarioError},

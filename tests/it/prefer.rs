@@ -26,7 +26,6 @@ async fn two(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "until `Limits::expected_wait` tells more than zero"]
 async fn soonest_goes_to_the_target_that_is_free() {
     in_time(async {
         // The wait would fit; it is not waited.

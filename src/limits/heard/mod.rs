@@ -93,6 +93,13 @@ impl Heard {
                 }
                 held.limit = held.limit.or(reading.limit);
                 held.remaining = held.remaining.or(reading.remaining);
+                // More left than there is: one of the two is of another bucket.
+                if held
+                    .limit
+                    .is_some_and(|limit| held.remaining.is_some_and(|left| left > limit))
+                {
+                    held.remaining = None;
+                }
                 held.reset = held.reset.or(reading.reset);
                 held.window = held.window.or(reading.window);
             }

@@ -346,8 +346,7 @@ impl World {
 }
 
 fn own_limit(target: &Arc<Target>) -> Error {
-    limit::Refused::bare(Arc::clone(target), Class::RateLimitedRequests)
-    .into()
+    limit::Refused::bare(Arc::clone(target), Class::RateLimitedRequests).into()
 }
 
 fn paused<T>(test: impl Future<Output = T>) -> T {

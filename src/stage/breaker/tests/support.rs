@@ -193,7 +193,10 @@ impl Provider {
                     body,
                     organization,
                 )),
-                Act::Refuse => Err(limit::Refused::bare(target.expect("an attempt has a target"), Class::RateLimitedRequests)
+                Act::Refuse => Err(limit::Refused::bare(
+                    target.expect("an attempt has a target"),
+                    Class::RateLimitedRequests,
+                )
                 .into()),
                 Act::Hang => std::future::pending().await,
             }
