@@ -44,6 +44,8 @@ use crate::triage::DayReset;
 const SPARE: f64 = 0.98;
 /// Our estimate of a request's tokens may be too high: what is larger than the limit by less than this may still fit.
 const ESTIMATE: f64 = 0.8;
+/// What must have passed in the window before a refusal, or nothing can be concluded from it.
+const TELLING: f64 = 5.0;
 /// A refusal's text says less than headers that have changed since, or after this time.
 const TEXT_HOLDS: Duration = Duration::from_secs(600);
 /// Calls of a few tokens each that may always go at once.
@@ -76,6 +78,9 @@ pub struct Bucket {
     corrected: f64,
     reserved: u64,
     blocked: Option<Instant>,
+    /// Of what was taken, what was refused: in all, and in a window.
+    refused: u64,
+    refused_lately: Option<Window>,
     /// When somebody last had to wait.
     wanted: Option<Instant>,
 }
@@ -174,6 +179,8 @@ impl Bucket {
             corrected: 0.0,
             reserved: 0,
             blocked: None,
+            refused: 0,
+            refused_lately: None,
             wanted: None,
         }
     }
@@ -419,14 +426,26 @@ impl Bucket {
             }
             return;
         }
+        let window = self.window.as_secs_f64();
+        let length = self.window;
+        let lately = self
+            .refused_lately
+            .get_or_insert_with(|| Window::new(length, mark.at));
+        let before = mark.before.saturating_sub(lately.sum(now));
+        lately.take(mark.amount, now);
+        let taken = (mark.after - mark.amount).saturating_sub(self.refused);
+        self.refused = self.refused.saturating_add(mark.amount);
         let refused = guess::Refused {
             sent: mark.at,
-            taken: (mark.after - mark.amount) as f64,
-            within: mark.before as f64,
+            taken: taken as f64,
+            within: before as f64,
             wait: refusal.wait,
             ones: self.kind.counts_requests(),
         };
-        let window = self.window.as_secs_f64();
+        // Who refuses from the beginning has other reasons than what we send.
+        if refused.within < TELLING {
+            return;
+        }
         match &mut self.guess {
             Some(guess) => guess.refused(refused, window, now),
             None => self.guess = Some(Guess::new(refused, window, now)),

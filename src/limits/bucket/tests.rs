@@ -124,6 +124,25 @@ fn a_refusal_with_room_left_blocks_for_the_told_time_and_shrinks_the_burst() {
     assert!(bucket.view(later).unwrap().burst < before);
 }
 
+/// A first call that was refused once set the limit to one a minute.
+#[test]
+fn who_refuses_from_the_beginning_tells_nothing_of_a_limit() {
+    let start = Instant::now();
+    let mut bucket = bucket(Kind::Requests, start);
+    for second in 0..20 {
+        let now = start + Duration::from_secs(second * 2);
+        assert_eq!(bucket.ask(1, Standing::First, now), Room::Now);
+        let mark = bucket.take(1, now);
+        let refusal = Refusal {
+            wait: Some(Duration::from_secs(1)),
+            ..Refusal::default()
+        };
+        bucket.refused(mark, &refusal, now);
+        bucket.settle(mark, 1, now);
+    }
+    assert_eq!(bucket.limit(), None);
+}
+
 #[test]
 fn a_day_that_ends_at_midnight_gives_all_back_then() {
     let now = Instant::now();
