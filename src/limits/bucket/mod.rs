@@ -80,6 +80,10 @@ pub struct Bucket {
     blocked: Option<Instant>,
     /// Of what was taken, what was refused: in all, and in a window.
     refused: u64,
+    /// When a call was last answered well.
+    answered: Option<Instant>,
+    /// Nothing was answered since a guess proved wrong.
+    only_refuses: bool,
     refused_lately: Option<Window>,
     /// When somebody last had to wait.
     wanted: Option<Instant>,
@@ -180,6 +184,8 @@ impl Bucket {
             reserved: 0,
             blocked: None,
             refused: 0,
+            answered: None,
+            only_refuses: false,
             refused_lately: None,
             wanted: None,
         }
@@ -250,6 +256,7 @@ impl Bucket {
 
     /// The call was answered well: its burst was none too many.
     pub fn answered(&mut self, mark: Mark, now: Instant) {
+        (self.answered, self.only_refuses) = (Some(now), false);
         let wanted = self.wanted.is_some_and(|wanted| wanted >= mark.at);
         if let Some(guess) = &mut self.guess
             && self.told.is_none()
@@ -443,7 +450,17 @@ impl Bucket {
             ones: self.kind.counts_requests(),
         };
         // Who refuses from the beginning has other reasons than what we send.
-        if refused.within < TELLING {
+        let serves = self
+            .answered
+            .is_some_and(|at| now.saturating_duration_since(at) <= length);
+        // Nothing was answered since the guess was made: those under way were refused as well, and it was none.
+        let none = self
+            .guess
+            .is_some_and(|guess| refused.sent > guess.changed());
+        if !serves && none {
+            (self.guess, self.only_refuses) = (None, true);
+        }
+        if refused.within < TELLING || self.only_refuses {
             return;
         }
         match &mut self.guess {
