@@ -233,7 +233,7 @@ fn other_ways() -> Vec<Scenario> {
                 ..Limits::default()
             },
         )
-        .provider("anthropic")
+        .provider("anthropic-openai")
         .sizes(&[Size {
             input: Spread::around(600.0),
             ..SMALL
@@ -383,6 +383,6 @@ fn days() -> Vec<Scenario> {
                 ..day(300, Some(seconds(300.0)))
             },
         )
-        .provider("gemini"),
+        .provider("gemini-openai"),
     ]
 }

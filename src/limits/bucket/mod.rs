@@ -46,6 +46,8 @@ const SPARE: f64 = 0.98;
 const ESTIMATE: f64 = 0.8;
 /// A refusal's text says less than headers that have changed since, or after this time.
 const TEXT_HOLDS: Duration = Duration::from_secs(600);
+/// Who had to wait so short a time ago waits still, or another does.
+const HELD: Duration = Duration::from_secs(2);
 /// Calls of a few tokens each that may always go at once.
 const FEW_REQUESTS: f64 = 10.0;
 const FEW_TOKENS: f64 = 50_000.0;
@@ -335,6 +337,9 @@ impl Bucket {
                 limit: law.limit,
                 refill: if fixed { 0.0 } else { law.rate },
                 rounding: f64::from(reading.rounding),
+                held: self
+                    .wanted
+                    .is_some_and(|wanted| now.saturating_duration_since(wanted) < HELD),
             });
         }
     }
