@@ -15,6 +15,8 @@ const PROOF: i16 = 3;
 const MOST_PROOF: i16 = 8;
 /// In the middle of a fixed window a reply looks as if it refilled: what was learnt in a whole window outweighs that.
 const LEAST_PROOF: i16 = -120;
+/// Ends of windows that lie no further apart are the same one's.
+const SAME_END: Duration = Duration::from_secs(2);
 /// Replies that come closer together are one.
 const APART: Duration = Duration::from_millis(200);
 
@@ -139,7 +141,7 @@ impl Count {
         self.heard = self.heard.max(mark.at);
         let since = taken.saturating_sub(mark.after) as f64;
         if self.is_fixed(law) {
-            self.resets = reset.map_or(self.resets, |reset| Some(mark.at + reset));
+            self.resets = reset.map_or(self.resets, |reset| Some(self.end(mark.at + reset, now)));
             let over = self.resets.is_some_and(|resets| resets <= now);
             self.level = if over { law.limit } else { remaining } - since;
         } else {
@@ -147,6 +149,13 @@ impl Count {
             self.level = (remaining + refilled).min(law.limit) - since;
         }
         self.at = now;
+    }
+
+    /// When the window ends, if this reply says `told`. Its call was on the way for a while, so that the window ends that much later;
+    /// of several replies the latest end is the nearest to the truth.
+    fn end(&self, told: Instant, now: Instant) -> Instant {
+        let same = |end: &Instant| *end > now && *end >= told && *end <= told + SAME_END;
+        self.resets.filter(same).unwrap_or(told)
     }
 
     /// A bucket that refills tells the time to refill what is used; a fixed window the time to its end.
@@ -312,6 +321,23 @@ mod tests {
             );
         }
         assert!(count.refills());
+    }
+
+    #[test]
+    fn of_several_ends_of_one_window_the_latest_counts() {
+        let start = Instant::now();
+        let mut count = Count::new(LAW, mark(start, 1), &reading(599, 39.95), 1, start).unwrap();
+        // Ways of different lengths: each reply tells what was left when its call arrived.
+        for (n, way) in [(2, 0.02), (3, 0.005), (4, 0.08), (5, 0.03)] {
+            let told = reading(10, 40.0 - way);
+            count.hear(LAW, mark(start, n), &told, n, start);
+        }
+        let wait = count.wait(11.0, 0.0, LAW, start).as_secs_f64();
+        assert!((wait - 39.995).abs() < 1e-3, "{wait}");
+        // Another window is another end.
+        let later = start + Duration::from_secs(41);
+        count.hear(LAW, mark(later, 6), &reading(10, 58.0), 6, later);
+        assert_eq!(count.wait(11.0, 0.0, LAW, later), Duration::from_secs(58));
     }
 
     #[test]
