@@ -377,12 +377,12 @@ fn days() -> Vec<Scenario> {
         .provider("cerebras"),
         new(
             "day-ends",
-            "300 requests a day; at 5:00 another day begins; only refusals tell of it",
+            "300 requests a day, told by headers; at 5:00 another day begins",
             Limits {
-                headers: Some(HeaderStyle::None),
+                headers: Some(HeaderStyle::Cerebras),
                 ..day(300, Some(seconds(300.0)))
             },
         )
-        .provider("gemini-openai"),
+        .provider("cerebras"),
     ]
 }

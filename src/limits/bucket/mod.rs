@@ -330,7 +330,8 @@ impl Bucket {
         if self.span.is_longer(self.window) {
             self.lasts(self.kind.window(), now);
         }
-        if !self.kind.is_long() {
+        let slides = self.count.as_ref().is_some_and(|count| count.slides(law));
+        if !self.kind.is_long() && !slides {
             self.foreign.look(Look {
                 mark,
                 remaining: remaining as f64,
@@ -456,9 +457,17 @@ impl Bucket {
             wait = wait.max(ring.wait(amount as u64, most as u64, now));
         }
         if let (Some(law), Some(count)) = (self.law(), &mut self.count) {
-            let others = self.foreign.rate() * 0.5;
-            let floor = (limit * (0.01 + standing.spare())).floor() + others;
-            wait = wait.max(count.wait(amount, floor, law, now));
+            let floor = (limit * (0.01 + standing.spare())).floor();
+            match &mut self.ring {
+                Some(ring) if count.slides(law) => {
+                    let most = (law.limit - count.others(law, now) - floor).max(amount);
+                    wait = wait.max(ring.wait(amount as u64, most as u64, now));
+                }
+                _ => {
+                    let others = self.foreign.rate() * 0.5;
+                    wait = wait.max(count.wait(amount, floor + others, law, now));
+                }
+            }
         }
         wait
     }
