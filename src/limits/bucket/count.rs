@@ -42,7 +42,7 @@ pub(super) struct Count {
     end: Option<Instant>,
     /// That end has receded.
     slides: bool,
-    /// Taken by others within the window, as of `heard`.
+    /// Taken within the window beyond what we reserved, as of `heard`.
     others: f64,
 }
 
@@ -134,7 +134,7 @@ impl Count {
             return;
         }
         self.sync(law, mark, law.limit - used, None, taken, now);
-        self.others = (used - mark.before as f64).max(0.0);
+        self.others = used - mark.before as f64;
     }
 
     fn sync(
@@ -147,7 +147,7 @@ impl Count {
         now: Instant,
     ) {
         self.heard = self.heard.max(mark.at);
-        self.others = (law.limit - remaining - (mark.before + mark.amount) as f64).max(0.0);
+        self.others = law.limit - remaining - (mark.before + mark.amount) as f64;
         let since = taken.saturating_sub(mark.after) as f64;
         if self.is_fixed(law) {
             self.resets = reset.map_or(self.resets, |reset| Some(self.end(mark.at + reset, now)));
@@ -208,7 +208,7 @@ impl Count {
         !law.fixed && self.slides && self.proof <= -PROOF
     }
 
-    /// In a log: what others took within the window, as far as it can still be in there.
+    /// In a log: what was taken beyond what we reserved, as far as it can still be in there.
     pub(super) fn others(&self, law: Law, now: Instant) -> f64 {
         let passed = now.saturating_duration_since(self.heard).as_secs_f64();
         self.others * (1.0 - passed / law.window().as_secs_f64()).max(0.0)
