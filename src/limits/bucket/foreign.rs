@@ -18,8 +18,10 @@ const SHORTEST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(60);
 /// Observed for this long, a share may be told.
 const ENOUGH: f64 = 10.0;
-/// Without anything learnt, a share halves in this time, in seconds.
+/// Without anything learnt, a share halves in this time, in seconds; where calls wait before a bucket that is full, in the shorter one:
+/// going faster is how it is found out, and a full bucket forgives it.
 const FADES: f64 = 300.0;
+const FADES_HELD: f64 = 15.0;
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,6 +53,8 @@ pub(super) struct Look {
     pub(super) refill: f64,
     /// Figures are multiples of this.
     pub(super) rounding: f64,
+    /// Calls wait for this limit.
+    pub(super) held: bool,
 }
 
 // === impl Foreign ===
@@ -86,7 +90,10 @@ impl Foreign {
         let lost = anchor.remaining >= full || here.remaining >= full;
         let window_ended = look.refill == 0.0 && here.remaining > anchor.remaining;
         if time > LONGEST || lost || window_ended {
-            self.rate *= 0.5_f64.powf(seconds.min(FADES) / FADES);
+            let half = if lost && look.held { FADES_HELD } else { FADES };
+            let left = 0.5_f64.powf(seconds.min(FADES) / half);
+            self.rate *= left;
+            self.amount *= left;
             return;
         }
         self.amount = self.amount * fade + (drop - ours);
@@ -143,6 +150,7 @@ mod tests {
                 limit: 600.0,
                 refill: 10.0,
                 rounding: 1.0,
+                held: false,
             });
         }
         foreign.share(10.0)
@@ -179,9 +187,37 @@ mod tests {
                 limit: 600.0,
                 refill: 10.0,
                 rounding: 1.0,
+                held: false,
             });
         }
         assert!(foreign.share(10.0).unwrap() < 0.001);
+    }
+
+    #[test]
+    fn a_share_fades_soon_where_calls_wait_before_a_full_bucket() {
+        for (held, most) in [(true, 0.07), (false, 0.9)] {
+            let (start, mut foreign) = (Instant::now(), Foreign::default());
+            foreign.restore(9.0);
+            for second in 1..=60_u32 {
+                let mark = Mark {
+                    at: start + Duration::from_secs(second.into()),
+                    amount: 1,
+                    after: u64::from(second),
+                    before: 0,
+                    corrected: 0.0,
+                };
+                foreign.look(Look {
+                    mark,
+                    remaining: 600.0,
+                    limit: 600.0,
+                    refill: 10.0,
+                    rounding: 1.0,
+                    held,
+                });
+            }
+            let share = foreign.share(10.0).unwrap();
+            assert!(share <= most && (held || share > 0.7), "{held}: {share}");
+        }
     }
 
     #[test]
@@ -201,6 +237,7 @@ mod tests {
                 limit: 600.0,
                 refill: 10.0,
                 rounding: 1.0,
+                held: false,
             });
         }
         assert_eq!(foreign.share(10.0), None);

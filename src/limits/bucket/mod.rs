@@ -23,6 +23,8 @@ mod span;
 mod window;
 
 #[cfg(test)]
+mod log_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{num::NonZeroU64, time::Duration};
@@ -48,6 +50,8 @@ const ESTIMATE: f64 = 0.8;
 const TELLING: f64 = 5.0;
 /// A refusal's text says less than headers that have changed since, or after this time.
 const TEXT_HOLDS: Duration = Duration::from_secs(600);
+/// Who had to wait so short a time ago waits still, or another does.
+const HELD: Duration = Duration::from_secs(2);
 /// Calls of a few tokens each that may always go at once.
 const FEW_REQUESTS: f64 = 10.0;
 const FEW_TOKENS: f64 = 50_000.0;
@@ -275,8 +279,11 @@ impl Bucket {
         let actual = actual.min(LARGEST);
         self.reserved = self.reserved.saturating_sub(mark.amount);
         self.corrected += actual as f64 - mark.amount as f64;
+        // Whether a log takes back what was not used it tells itself.
+        let kept = actual > 0 && self.log(now).is_some();
+        let least = if kept { mark.amount } else { 0 };
         if let Some(ring) = &mut self.ring {
-            ring.correct(mark.at, mark.amount, actual, now);
+            ring.correct(mark.at, mark.amount, actual.max(least), now);
         }
         let counted = self.count.as_ref().is_some_and(Count::is_by_headers);
         if let Some(count) = &mut self.count {
@@ -342,13 +349,17 @@ impl Bucket {
         if self.span.is_longer(self.window) {
             self.lasts(self.kind.window(), now);
         }
-        if !self.kind.is_long() {
+        let slides = self.count.as_ref().is_some_and(|count| count.slides(law));
+        if !self.kind.is_long() && !slides {
             self.foreign.look(Look {
                 mark,
                 remaining: remaining as f64,
                 limit: law.limit,
                 refill: if fixed { 0.0 } else { law.rate },
                 rounding: f64::from(reading.rounding),
+                held: self
+                    .wanted
+                    .is_some_and(|wanted| now.saturating_duration_since(wanted) < HELD),
             });
         }
     }
@@ -480,18 +491,31 @@ impl Bucket {
             let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
             wait = wait.max(pace.wait(amount, standing.floor(), shape, now));
         }
-        if self.strict()
-            && let (Some((ours, _)), Some(ring)) = (self.ours(), &mut self.ring)
-        {
-            let most = (ours * (1.0 - standing.spare())).max(amount);
-            wait = wait.max(ring.wait(amount as u64, most as u64, now));
+        let floor = (limit * (0.01 + standing.spare())).floor();
+        let log = self.log(now);
+        let most = match log {
+            Some((limit, others)) => Some(limit - others - floor),
+            None => self
+                .ours()
+                .filter(|_| self.strict())
+                .map(|(ours, _)| ours * (1.0 - standing.spare())),
+        };
+        if let (Some(most), Some(ring)) = (most, &mut self.ring) {
+            wait = wait.max(ring.wait(amount as u64, most.max(amount) as u64, now));
         }
-        if let (Some(law), Some(count)) = (self.law(), &mut self.count) {
+        if let (None, Some(law), Some(count)) = (log, self.law(), &mut self.count) {
             let others = self.foreign.rate() * 0.5;
-            let floor = (limit * (0.01 + standing.spare())).floor() + others;
-            wait = wait.max(count.wait(amount, floor, law, now));
+            wait = wait.max(count.wait(amount, floor + others, law, now));
         }
         wait
+    }
+
+    /// Where the provider keeps a log and no lower number is set: its limit, and what is in the log beyond what we reserved. That is
+    /// less than nothing where it takes back what was not used.
+    fn log(&self, now: Instant) -> Option<(f64, f64)> {
+        let (law, count) = (self.law()?, self.count.as_ref()?);
+        let set = self.ours().is_some_and(|(_, set)| set);
+        (count.slides(law) && !set).then(|| (law.limit, count.others(law, now)))
     }
 
     fn blocked_for(&mut self, now: Instant) -> Option<Duration> {
