@@ -147,7 +147,7 @@ impl Error {
             Self::CircuitOpen(e) => (!e.class.is_billing()).then_some(e.retry_after),
             Self::Limit(e) => e.retry_after,
             Self::Upstream(e) => e.verdict.wait,
-            Self::Retry(e) => e.last.retry_after(),
+            Self::Retry(e) => e.held_for.or_else(|| e.last.retry_after()),
             Self::Admit(_) | Self::Cache(_) | Self::Route(_) | Self::Deadline(_) => None,
         }
     }
@@ -165,7 +165,10 @@ impl Error {
                         .wait
                         .is_some_and(|wait| wait <= LONGEST_INVITATION)
             }
-            Self::Retry(e) => e.may_return && e.last.wants_caller_back(),
+            Self::Retry(e) => match e.held_for {
+                Some(wait) => wait <= LONGEST_INVITATION,
+                None => e.may_return && e.last.wants_caller_back(),
+            },
             // One silent attempt has used up the caller's own short time-out. Without weir its SDK would now try again;
             // weir has not done it for it.
             Self::Deadline(e) => e.attempts <= 1,
@@ -243,6 +246,8 @@ impl Error {
             && self.is_own_limit()
             && let Some(wait) = self.retry_after()
         {
+            // What the provider told before our own word.
+            headers.remove("retry-after-ms");
             headers.insert(
                 header::RETRY_AFTER,
                 HeaderValue::from(wait.as_millis().div_ceil(1000).max(1) as u64),
@@ -270,7 +275,7 @@ impl Error {
     fn is_own_limit(&self) -> bool {
         match self {
             Self::Quota(_) | Self::Limit(_) => true,
-            Self::Retry(e) => e.last.is_own_limit(),
+            Self::Retry(e) => e.held_for.is_some() || e.last.is_own_limit(),
             _ => false,
         }
     }

@@ -10,11 +10,13 @@ use weir::{
 };
 
 use crate::support::{
-    Answer, Ask, Weir, chat, eventually,
+    Answer, Ask, Step, Upstream, Weir, chat, eventually,
     gateway::{config, upstream},
     get, in_time, post,
     process::{Directory, Process, toml},
-    simulator, within,
+    simulator,
+    upstream::{CHAT, json},
+    within,
 };
 
 const ROUTE: &str = "[[route]]\nmodels = [\"*\"]\ntargets = [\"first\"]\n";
@@ -260,6 +262,33 @@ async fn a_file_that_is_broken_or_of_a_newer_weir_costs_what_was_learnt_and_noth
             let written = std::fs::read_to_string(&file).unwrap();
             assert_eq!(written.contains("\"limit\":600"), keeps, "{written}");
         }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeat_that_a_limit_holds_back_tells_when_it_could_go_and_not_what_was_told_before() {
+    in_time(async {
+        // No header tells of the limit, and the refusal tells a wait that is over when the answer goes out.
+        let refusal = r#"{"error":{"message":"Rate limit reached for gpt-4o in organization org-a on requests per min (RPM): Limit 30, Used 30, Requested 1. Please try again in 300ms.","type":"requests","param":null,"code":"rate_limit_exceeded"}}"#;
+        let first = Upstream::start(move |_, before| {
+            vec![Step::Send(match before {
+                0..30 => json(200, "", CHAT),
+                _ => json(429, "retry-after-ms: 300\r\nretry-after: 1\r\n", refusal),
+            })]
+        })
+        .await;
+        let weir = Weir::start(&text(&first.base_url(), "", ""));
+        for _ in 0..30 {
+            assert_eq!(chat("hi", false).send(weir.addr).await.status, 200);
+        }
+        let answer = chat("hi", false).send(weir.addr).await;
+        assert_eq!((answer.status, answer.text().as_str()), (429, refusal));
+        assert_eq!(first.seen().len(), 31, "the repeat would have been refused");
+        assert_eq!(answer.header("x-should-retry"), "true");
+        let told: u64 = answer.header("retry-after").parse().unwrap();
+        assert!((31..=61).contains(&told), "when the first leave their minute: {told}");
+        assert!(answer.header("retry-after-ms").parse::<u64>().unwrap() > 30_000);
     })
     .await;
 }
