@@ -32,6 +32,8 @@ pub(super) struct Foreign {
     seconds: f64,
     /// Last told, per second.
     rate: f64,
+    /// Of a limit of so much.
+    of: f64,
     known: bool,
 }
 
@@ -100,14 +102,17 @@ impl Foreign {
         self.seconds = self.seconds * fade + seconds;
         if self.seconds >= ENOUGH.min(MEMORY) {
             self.rate = (self.amount / self.seconds).max(0.0);
+            self.of = look.limit;
             self.known = true;
         }
     }
 
-    /// What others take of a limit of `rate` per second, 0 to 1; `None`: not known.
-    pub(super) fn share(&self, rate: f64) -> Option<f64> {
+    /// What others take of a limit of `rate` per second, 0 to 1; `None`: not known. When the limit has fallen since, they are
+    /// held to it as well: their share is what it was, and not all that is left.
+    pub(super) fn share(&self, rate: f64, limit: f64) -> Option<f64> {
+        let fallen = (self.of / limit.max(1e-9)).max(1.0);
         self.known
-            .then(|| (self.rate / rate.max(1e-9)).clamp(0.0, 1.0))
+            .then(|| (self.rate / (rate * fallen).max(1e-9)).clamp(0.0, 1.0))
     }
 
     /// Per second.
@@ -120,8 +125,8 @@ impl Foreign {
         self.anchor = None;
     }
 
-    pub(super) fn restore(&mut self, rate: f64) {
-        (self.rate, self.known) = (rate.max(0.0), true);
+    pub(super) fn restore(&mut self, rate: f64, limit: f64) {
+        (self.rate, self.of, self.known) = (rate.max(0.0), limit, true);
     }
 }
 
@@ -153,7 +158,7 @@ mod tests {
                 held: false,
             });
         }
-        foreign.share(10.0)
+        foreign.share(10.0, 600.0)
     }
 
     #[test]
@@ -190,7 +195,21 @@ mod tests {
                 held: false,
             });
         }
-        assert!(foreign.share(10.0).unwrap() < 0.001);
+        assert!(foreign.share(10.0, 600.0).unwrap() < 0.001);
+    }
+
+    #[test]
+    fn a_limit_that_falls_does_not_make_the_stranger_larger() {
+        let mut foreign = Foreign::default();
+        foreign.restore(3.6, 600.0);
+        let share = |rate, limit| (foreign.share(rate, limit).unwrap() * 100.0).round();
+        assert_eq!(share(10.0, 600.0), 36.0);
+        assert_eq!(share(2.0, 120.0), 36.0);
+        assert_eq!(
+            share(100.0, 6_000.0),
+            4.0,
+            "but a raised one makes it smaller"
+        );
     }
 
     #[test]
@@ -240,6 +259,6 @@ mod tests {
                 held: false,
             });
         }
-        assert_eq!(foreign.share(10.0), None);
+        assert_eq!(foreign.share(10.0, 600.0), None);
     }
 }
