@@ -216,7 +216,7 @@ mod tests {
     fn a_share_fades_soon_where_calls_wait_before_a_full_bucket() {
         for (held, most) in [(true, 0.07), (false, 0.9)] {
             let (start, mut foreign) = (Instant::now(), Foreign::default());
-            foreign.restore(9.0);
+            foreign.restore(9.0, 600.0);
             for second in 1..=60_u32 {
                 let mark = Mark {
                     at: start + Duration::from_secs(second.into()),
@@ -234,7 +234,7 @@ mod tests {
                     held,
                 });
             }
-            let share = foreign.share(10.0).unwrap();
+            let share = foreign.share(10.0, 600.0).unwrap();
             assert!(share <= most && (held || share > 0.7), "{held}: {share}");
         }
     }

@@ -88,6 +88,8 @@ pub struct Bucket {
     answered: Option<Instant>,
     /// Nothing was answered since a guess proved wrong.
     only_refuses: bool,
+    /// Something was answered since the guess was made, or shortly before.
+    sure: bool,
     refused_lately: Option<Window>,
     /// When somebody last had to wait.
     wanted: Option<Instant>,
@@ -190,6 +192,7 @@ impl Bucket {
             refused: 0,
             answered: None,
             only_refuses: false,
+            sure: true,
             refused_lately: None,
             wanted: None,
         }
@@ -260,7 +263,7 @@ impl Bucket {
 
     /// The call was answered well: its burst was none too many.
     pub fn answered(&mut self, mark: Mark, now: Instant) {
-        (self.answered, self.only_refuses) = (Some(now), false);
+        (self.answered, self.only_refuses, self.sure) = (Some(now), false, true);
         let wanted = self.wanted.is_some_and(|wanted| wanted >= mark.at);
         if let Some(guess) = &mut self.guess
             && self.told.is_none()
@@ -476,7 +479,10 @@ impl Bucket {
         }
         match &mut self.guess {
             Some(guess) => guess.refused(refused, window, now),
-            None => self.guess = Some(Guess::new(refused, window, now)),
+            None => {
+                self.sure = serves;
+                self.guess = Some(Guess::new(refused, window, now));
+            }
         }
     }
 
