@@ -469,3 +469,29 @@ async fn three_hundred_at_a_hidden_limit_are_all_answered_while_limits_change() 
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_that_is_raised_by_a_reload_holds_for_those_who_wait_too() {
+    in_time(async {
+        let first = hidden(Limits::default()).await;
+        let limited = |number: u32| {
+            let each = format!("limits = {{ requests_per_minute = {number} }}");
+            text(&first.base_url(), &each, "[retry]\nmax_wait = \"1h\"\n")
+        };
+        // One each second, after ten.
+        let weir = Weir::start(&limited(60));
+        let began = Instant::now();
+        let calls = at_once(60, weir.addr, |n| chat(&format!("call {n}"), false));
+        eventually("they wait", || waiting(&weir) > 40).await;
+        weir.gateway().reload(config(&limited(6_000)));
+        for answer in all(calls).await {
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            began.elapsed()
+        );
+    })
+    .await;
+}
