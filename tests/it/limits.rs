@@ -353,7 +353,7 @@ async fn nobody_waits_past_the_deadline_and_who_cannot_be_served_in_time_is_told
             told.push(answer.header("retry-after").parse::<u64>().unwrap());
             assert!(took < Duration::from_secs(2), "known at once: {took:?}");
         }
-        assert!((12..=14).contains(&served), "{served}");
+        assert!((11..=15).contains(&served), "{served}");
         assert!(told.iter().all(|told| (3..=60).contains(told)), "{told:?}");
     })
     .await;
@@ -374,23 +374,25 @@ async fn interactive_calls_go_before_a_flood_of_batch_calls() {
             views.iter().map(|pool| pool.queue.batch).sum::<u32>()
         };
         eventually("a queue of batch calls", || lane() > 15).await;
-        let began = lane();
-        let interactive = at_once(10, weir.addr, |n| chat(&format!("now {n}"), false));
-        let answers = all(interactive).await;
+        let answers = all(at_once(10, weir.addr, |n| chat(&format!("now {n}"), false))).await;
         assert!(answers.iter().all(|answer| answer.status == 200));
-        // Ageing lets one go in between now and then.
-        assert!(
-            lane() + 8 >= began.min(75),
-            "{began} before, {} after",
-            lane()
-        );
         batch.iter().for_each(JoinHandle::abort);
-        let log = first.control().log();
-        let last = log.iter().rev().take(4);
+        let order: Vec<bool> = first
+            .control()
+            .log()
+            .iter()
+            .map(|seen| {
+                seen.body
+                    .as_deref()
+                    .is_some_and(|body| body.contains("now "))
+            })
+            .collect();
+        let from = order.iter().position(|now| *now).unwrap();
+        let until = order.iter().rposition(|now| *now).unwrap();
+        let between = order[from..until].iter().filter(|now| !**now).count();
         assert!(
-            last.filter(|seen| seen.headers.contains_key("x-weir-priority"))
-                .count()
-                == 0
+            between <= 3,
+            "only what has aged goes in between: {order:?}"
         );
     })
     .await;
