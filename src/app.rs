@@ -431,6 +431,7 @@ impl Gateway {
         self.keeper.configure(config.limits.foreign_alert);
         let parts = Parts::new(Arc::new(config), &self.state, Some(&self.parts().quotas));
         self.parts.send_replace(Arc::new(parts));
+        self.state.limits.configure(&self.config().upstreams);
         fixed
     }
 

@@ -111,6 +111,19 @@ impl Limits {
         outcome.map(|taken| Reservation::new(account, pool, target, call, taken))
     }
 
+    /// From now on these numbers are set, for those who wait already too.
+    pub fn configure(&self, upstreams: &[Arc<Upstream>]) {
+        let now = Instant::now();
+        for account in self.all() {
+            let same = |upstream: &&Arc<Upstream>| {
+                upstream.name == account.upstream && upstream.base_url == *account.base_url
+            };
+            if let Some(upstream) = upstreams.iter().find(same) {
+                account.lock().configure(upstream.limits, now);
+            }
+        }
+    }
+
     /// How long `call` would wait for `target` now; `None`: it never fits.
     pub fn expected_wait(&self, call: &Call, target: &Target) -> Option<Duration> {
         let now = Instant::now();
