@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     Bucket, Calibration, ConcurrencyView, Cost, Kind, QueueView, Reading, RefusalView, SavedPool,
     bucket::{Mark, Refusal, Room, Standing},
-    concurrency::Concurrency,
+    concurrency::{Concurrency, Why},
     queue::{AppRef, Lane, Queue},
     waiter::{Timer, Waiting},
 };
@@ -43,7 +43,7 @@ pub(super) struct Pool {
     set: config::Limits,
     pub(super) calibration: Calibration,
     pub(super) concurrency: Concurrency,
-    /// The provider told a bound itself.
+    /// The provider's replies tell a bound.
     told: Option<u32>,
     pub(super) inflight: u32,
     /// A limit was heard in a reply's head: refusals without numbers say nothing of concurrency then.
@@ -276,33 +276,34 @@ impl Pool {
         }
     }
 
-    /// The provider refused a call for `kind`; `None`: it does not say for what, or for the number of calls under way.
+    /// The provider refused a call for `kind`; `None`: it does not say for what, or for the number of calls under way. Whether
+    /// there was room, as far as anybody knew.
     pub(super) fn refused(
         &mut self,
         taken: &mut Taken,
         (class, kind): (Class, Option<Kind>),
         refusal: &Refusal,
-        hard: bool,
+        why: Why,
         now: Instant,
-    ) {
+    ) -> bool {
         self.cold = None;
         let numbers = refusal.limit.is_some() || refusal.used.is_some() || refusal.wait.is_some();
-        if kind == Some(Kind::Concurrency) {
-            self.told = refusal
-                .limit
-                .and_then(|limit| u32::try_from(limit).ok())
-                .or(self.told);
-        }
+        let told = refusal
+            .limit
+            .filter(|_| kind == Some(Kind::Concurrency))
+            .and_then(|limit| u32::try_from(limit).ok());
         let kind = kind.filter(|kind| *kind != Kind::Concurrency);
         let surprise = kind.is_some_and(|kind| {
             let mark = self.mark(taken, kind, now);
             self.bucket(kind, now).refused(mark, refusal, now)
         });
-        if kind.is_none() || (!numbers && !self.heard) {
-            self.concurrency.refused(taken.at, self.inflight, hard, now);
+        if let Some(told) = told {
+            self.concurrency.told(taken.at, told, now);
+        } else if kind.is_none() || (!numbers && !self.heard) {
+            self.concurrency.refused(taken.at, self.inflight, why, now);
         }
         if !class.is_rate_limit() {
-            return;
+            return surprise;
         }
         let at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         self.last_refusal = Some(RefusalView {
@@ -311,6 +312,7 @@ impl Pool {
             told_wait_seconds: refusal.wait.map(|wait| wait.as_secs_f64()),
             surprise,
         });
+        surprise
     }
 
     /// The text of a refusal tells a limit, and nothing of what is left of it.

@@ -46,6 +46,8 @@ const SPARE: f64 = 0.98;
 const ESTIMATE: f64 = 0.8;
 /// A refusal's text says less than headers that have changed since, or after this time.
 const TEXT_HOLDS: Duration = Duration::from_secs(600);
+/// Calls answered whose replies do not tell a limit that the last run was told: it is not believed any longer.
+const SILENT: u32 = 20;
 /// Calls of a few tokens each that may always go at once.
 const FEW_REQUESTS: f64 = 10.0;
 const FEW_TOKENS: f64 = 50_000.0;
@@ -66,6 +68,8 @@ pub struct Bucket {
     text: Option<(f64, Option<f64>, Instant)>,
     guess: Option<Guess>,
     remembered: bool,
+    /// Calls answered since a reply's head last told it.
+    untold: u32,
     pace: Option<Pace>,
     ring: Option<Window>,
     count: Option<Count>,
@@ -166,6 +170,7 @@ impl Bucket {
             text: None,
             guess: None,
             remembered: false,
+            untold: 0,
             pace: None,
             ring,
             count: None,
@@ -243,6 +248,10 @@ impl Bucket {
 
     /// The call was answered well: its burst was none too many.
     pub fn answered(&mut self, mark: Mark, now: Instant) {
+        self.untold = self.untold.saturating_add(1);
+        if self.remembered && self.untold >= SILENT {
+            self.doubt(now);
+        }
         let wanted = self.wanted.is_some_and(|wanted| wanted >= mark.at);
         if let Some(guess) = &mut self.guess
             && self.told.is_none()
@@ -301,7 +310,7 @@ impl Bucket {
                 self.foreign.again();
             }
             self.told = Some(limit);
-            self.remembered = false;
+            (self.remembered, self.untold) = (false, 0);
             let stale = |at: Instant| now.saturating_duration_since(at) > TEXT_HOLDS;
             self.text = self.text.filter(|(_, _, at)| !stale(*at));
         }
@@ -403,6 +412,15 @@ impl Bucket {
             self.ring = (!self.kind.is_long()).then(|| Window::new(window, now));
             self.foreign.again();
         }
+    }
+
+    /// The last run was told a limit, and this one is not: it may be another one by now.
+    fn doubt(&mut self, now: Instant) {
+        self.remembered = false;
+        let Some(told) = self.told.take() else { return };
+        (self.count, self.foreign) = (None, Foreign::default());
+        // Of a day nothing is found by trying.
+        self.guess = (!self.kind.is_long()).then(|| Guess::known(told, now));
     }
 
     /// A limit that no header tells is tried upwards, from what is known of it.
