@@ -18,6 +18,8 @@ const HARD_CUT: f64 = 0.5;
 const OVERLOADED_LEAST: f64 = 4.0;
 /// Each answer at the bound raises it by so many calls, or by this part of it when that is more.
 const RISE: f64 = 1.0 / 4.0;
+/// Share of the bound that is in use when it is needed.
+const NEAR: f64 = 0.75;
 /// Just below the ceiling.
 const BELOW: f64 = 0.95;
 /// Between tries above the ceiling.
@@ -147,8 +149,10 @@ impl Concurrency {
             self.bound = None;
             return;
         }
-        // Only who is at the bound learns whether there is more. One call may just have ended.
-        if f64::from(under_way) + 1.0 < bound.limit {
+        // Only who is at the bound learns whether there is more. One call may just have ended, and more of them where they
+        // come in waves.
+        let under_way = f64::from(under_way) + 1.0;
+        if under_way < bound.limit * NEAR {
             return;
         }
         bound.needed = now;
@@ -159,7 +163,7 @@ impl Concurrency {
         if bound.limit < known {
             // About a round of calls raises it by a quarter.
             bound.limit = (bound.limit + (RISE / bound.limit.max(1.0)).max(RISE)).min(known);
-        } else if now >= bound.next_try {
+        } else if now >= bound.next_try && under_way >= bound.limit {
             // What was tried last has held since.
             let held = bound.limit > bound.ceiling;
             bound.ceiling = bound.ceiling.max(bound.limit);
