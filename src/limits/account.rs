@@ -201,7 +201,10 @@ impl Inner {
                     return Entered::Denied(never(pool, &cost, kind, limit));
                 }
                 Gate::In(wait, kind) if now + wait > ask.until => {
-                    return Entered::Denied(later(pool, &cost, kind, wait));
+                    let least = pool.least(&Cost::default(), &cost, standing, now);
+                    if least.is_none_or(|least| now + least > ask.until) {
+                        return Entered::Denied(later(pool, &cost, kind, wait));
+                    }
                 }
                 Gate::In(..) | Gate::Place => {}
             }
@@ -226,7 +229,12 @@ impl Inner {
         if denied.retry_after.is_none_or(|wait| now + wait > until)
             && denied.class != Class::RateLimitedConcurrency
         {
-            return Some(denied);
+            let ahead = pool.queue.ahead(who.0, who.1, pool.units(cost), now);
+            let standing = pool.queue.standing(who.0, who.1, now);
+            let least = pool.least(&ahead, cost, standing, now);
+            if least.is_none_or(|least| now + least > until) {
+                return Some(denied);
+            }
         }
         if pool.queue.len() < MOST_WAITING {
             return None;
@@ -457,12 +465,18 @@ fn next(pool: &mut Pool, slots: &mut Slots, now: Instant) -> Next {
             Next::Went
         }
         Gate::Never(..) => Next::Refuse(vec![front.seat]),
-        Gate::In(wait, _) if now + wait > until => Next::Refuse(vec![front.seat]),
         Gate::In(wait, _) => {
-            // Nobody overtakes the front, so nobody goes before it.
             let at = now + wait;
-            if pool.ends.is_some_and(|ends| ends < at) {
-                let late = pool.queue.seats(|waiting| waiting.until < at);
+            let ends = pool.ends.map_or(until, |ends| ends.min(until));
+            // Nobody overtakes the front, so nobody goes before it; it goes earlier when others give something back.
+            let least =
+                (ends < at).then(|| pool.least(&Cost::default(), &cost, front.standing, now));
+            let least = least.map(|least| now + least.unwrap_or(wait));
+            if let Some(least) = least.filter(|least| ends < *least) {
+                if until < least {
+                    return Next::Refuse(vec![front.seat]);
+                }
+                let late = pool.queue.seats(|waiting| waiting.until < least);
                 pool.ends = pool.queue.iter().map(|waiting| waiting.until).min();
                 if !late.is_empty() {
                     return Next::Refuse(late);

@@ -342,6 +342,29 @@ impl Pool {
         standing: Standing,
         now: Instant,
     ) -> Result<(Duration, Kind), (Kind, u64)> {
+        self.time_to(ahead, cost, standing, now, false)
+    }
+
+    /// The same if those under way and those `ahead` give back what is usual; `None`: never.
+    pub(super) fn least(
+        &self,
+        ahead: &Cost,
+        cost: &Cost,
+        standing: Standing,
+        now: Instant,
+    ) -> Option<Duration> {
+        let least = self.time_to(ahead, cost, standing, now, true);
+        least.ok().map(|(least, _)| least)
+    }
+
+    fn time_to(
+        &self,
+        ahead: &Cost,
+        cost: &Cost,
+        standing: Standing,
+        now: Instant,
+        hopeful: bool,
+    ) -> Result<(Duration, Kind), (Kind, u64)> {
         let mut longest = (Duration::ZERO, Kind::Requests);
         if let Some(wait) = self.cold.and_then(|cold| cold.wait(now)) {
             longest = (wait, Kind::Concurrency);
@@ -351,8 +374,17 @@ impl Pool {
             if amount == 0 {
                 continue;
             }
-            let wait = passes(bucket, ahead.of(*kind), amount, standing, now)
-                .map_err(|limit| (*kind, limit))?;
+            let later = hopeful.then(|| bucket.given_back()).flatten();
+            let share = if hopeful { bucket.used_share() } else { 1.0 };
+            let before = (ahead.of(*kind) as f64 * share) as u64;
+            let wait = passes(
+                later.as_ref().unwrap_or(bucket),
+                before,
+                amount,
+                standing,
+                now,
+            )
+            .map_err(|limit| (*kind, limit))?;
             if wait > longest.0 {
                 longest = (wait, *kind);
             }

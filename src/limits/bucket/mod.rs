@@ -51,6 +51,8 @@ const SILENT: u32 = 20;
 /// Calls of a few tokens each that may always go at once.
 const FEW_REQUESTS: f64 = 10.0;
 const FEW_TOKENS: f64 = 50_000.0;
+/// How fast the share of reservations that is used is learnt.
+const SHARE_LEARNS: f64 = 0.1;
 /// No provider counts in larger numbers; what tells them is wrong.
 const LARGEST: u64 = 1 << 50;
 
@@ -79,6 +81,8 @@ pub struct Bucket {
     /// Used less reserved, of all that was settled.
     corrected: f64,
     reserved: u64,
+    /// Of what is reserved, the share that is used in the end; `None`: nothing was settled yet.
+    used_share: Option<f64>,
     blocked: Option<Instant>,
     /// When somebody last had to wait.
     wanted: Option<Instant>,
@@ -178,6 +182,7 @@ impl Bucket {
             taken: 0,
             corrected: 0.0,
             reserved: 0,
+            used_share: None,
             blocked: None,
             wanted: None,
         }
@@ -270,6 +275,11 @@ impl Bucket {
         let actual = actual.min(LARGEST);
         self.reserved = self.reserved.saturating_sub(mark.amount);
         self.corrected += actual as f64 - mark.amount as f64;
+        if mark.amount > 0 {
+            let share = (actual as f64 / mark.amount as f64).min(1.0);
+            let before = self.used_share.unwrap_or(share);
+            self.used_share = Some(before + SHARE_LEARNS * (share - before));
+        }
         if let Some(ring) = &mut self.ring {
             ring.correct(mark.at, mark.amount, actual, now);
         }
@@ -449,6 +459,33 @@ impl Bucket {
             Some(guess) => guess.refused(refused, window, now),
             None => self.guess = Some(Guess::new(refused, window, now)),
         }
+    }
+
+    /// Of what is reserved, so much is used in the end, as far as is known: 0 to 1.
+    pub fn used_share(&self) -> f64 {
+        self.used_share.unwrap_or(0.0)
+    }
+
+    /// As it will be when calls under way have given back what they usually do; `None`: not otherwise than now.
+    pub fn given_back(&self) -> Option<Self> {
+        let back = self.reserved as f64 * (1.0 - self.used_share());
+        if back < 1.0 {
+            return None;
+        }
+        let mut bucket = self.clone();
+        if let Some(pace) = &mut bucket.pace {
+            pace.give_back(back);
+        }
+        if let Some(ring) = &mut bucket.ring {
+            ring.forgive(back as u64);
+        }
+        // Where the provider tells what is left, its word says what comes back.
+        if let Some(count) = &mut bucket.count
+            && !count.is_by_headers()
+        {
+            count.give_back(back);
+        }
+        Some(bucket)
     }
 
     /// Reserved and not settled.

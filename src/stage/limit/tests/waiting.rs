@@ -7,8 +7,9 @@ use tokio::task::{JoinHandle, yield_now};
 
 use super::*;
 use crate::{
-    call::Call,
+    call::{Call, End},
     config::{App, AppId},
+    dialect::openai::Usage,
     stage::breaker::tests::support::call,
 };
 
@@ -285,6 +286,36 @@ async fn callers_with_keys_of_their_own_have_limits_of_their_own_and_pools_are_b
     assert!((5_000..=10_001).contains(&known), "{known}");
     assert_eq!(left(&all), (0, 0, 0));
     assert!(all.views().iter().all(|pool| pool.account.is_some()));
+}
+
+/// Went wrong: what calls under way had reserved counted as used, and who could have gone a second later was refused.
+#[tokio::test(start_paused = true)]
+async fn who_may_get_what_others_give_back_is_not_refused() {
+    let facts = Arc::new(Facts::default());
+    let (limiter, provider, all) = limiter(Act::Stream(Arc::clone(&facts)));
+    let gpt = to(limits(0, 600, 0));
+    let stream = go(&limiter, attempt(&gpt, 1, 500)).await.unwrap();
+    provider.now_does(Act::Answer);
+    let began = Instant::now();
+    // One at the front, and one behind it.
+    let waiting = [500, 50].map(|tokens| spawn(&limiter, attempt(&gpt, 1, tokens)));
+    settled().await;
+    assert_eq!(left(&all).2, 2);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    facts.set(End {
+        how: How::Complete,
+        usage: Some(Usage {
+            output: 20,
+            exact: true,
+            ..Usage::default()
+        }),
+    });
+    drop(stream);
+    for task in waiting {
+        let took = task.await.unwrap().unwrap() - began;
+        assert!(took < Duration::from_secs(10), "{took:?}");
+    }
+    assert_eq!(left(&all), (0, 0, 0));
 }
 
 #[derive(Clone, Debug)]
