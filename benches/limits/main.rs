@@ -10,6 +10,7 @@
 mod args;
 mod baseline;
 mod calls;
+mod contended;
 mod contender;
 mod cost;
 mod crowd;
@@ -62,7 +63,11 @@ fn run(args: &Args) -> Result<ExitCode> {
         .into_iter()
         .filter(|one| args.wants(one.name))
         .collect();
-    if scenarios.is_empty() && crowds.is_empty() && !args.wants(cost::NAME) {
+    if scenarios.is_empty()
+        && crowds.is_empty()
+        && !args.wants(cost::NAME)
+        && !args.wants(contended::NAME)
+    {
         return Err("nothing has such a name; see --names".into());
     }
     if args.names {
@@ -73,6 +78,7 @@ fn run(args: &Args) -> Result<ExitCode> {
             .iter()
             .for_each(|one| println!("{:<20} {}", one.name, one.about));
         println!("{:<20} {}", cost::NAME, cost::ABOUT);
+        println!("{:<20} {}", contended::NAME, contended::ABOUT);
         return Ok(ExitCode::SUCCESS);
     }
     let mut report = Report::default();
@@ -99,6 +105,15 @@ fn run(args: &Args) -> Result<ExitCode> {
     }
     if args.wants(cost::NAME) {
         println!("{}", report.costs(&cost::Costs::measure(args.calls)?));
+    }
+    if args.wants(contended::NAME) {
+        for apps in [1, 10, 1_000] {
+            println!(
+                "{:<20} {apps:>5} apps  {:.1} us a call",
+                contended::NAME,
+                contended::measure(apps)?
+            );
+        }
     }
     if args.write {
         report.write(Path::new(PAGE))?;

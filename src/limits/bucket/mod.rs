@@ -52,9 +52,13 @@ const TELLING: f64 = 5.0;
 const TEXT_HOLDS: Duration = Duration::from_secs(600);
 /// Who had to wait so short a time ago waits still, or another does.
 const HELD: Duration = Duration::from_secs(2);
+/// Calls answered whose replies do not tell a limit that the last run was told: it is not believed any longer.
+const SILENT: u32 = 20;
 /// Calls of a few tokens each that may always go at once.
 const FEW_REQUESTS: f64 = 10.0;
 const FEW_TOKENS: f64 = 50_000.0;
+/// How fast the share of reservations that is used is learnt.
+const SHARE_LEARNS: f64 = 0.1;
 /// No provider counts in larger numbers; what tells them is wrong.
 const LARGEST: u64 = 1 << 50;
 
@@ -72,6 +76,8 @@ pub struct Bucket {
     text: Option<(f64, Option<f64>, Instant)>,
     guess: Option<Guess>,
     remembered: bool,
+    /// Calls answered since a reply's head last told it.
+    untold: u32,
     pace: Option<Pace>,
     ring: Option<Window>,
     count: Option<Count>,
@@ -81,6 +87,8 @@ pub struct Bucket {
     /// Used less reserved, of all that was settled.
     corrected: f64,
     reserved: u64,
+    /// Of what is reserved, the share that is used in the end; `None`: nothing was settled yet.
+    used_share: Option<f64>,
     blocked: Option<Instant>,
     /// Of what was taken, what was refused: in all, and in a window.
     refused: u64,
@@ -181,6 +189,7 @@ impl Bucket {
             text: None,
             guess: None,
             remembered: false,
+            untold: 0,
             pace: None,
             ring,
             count: None,
@@ -188,6 +197,7 @@ impl Bucket {
             taken: 0,
             corrected: 0.0,
             reserved: 0,
+            used_share: None,
             blocked: None,
             refused: 0,
             answered: None,
@@ -264,6 +274,10 @@ impl Bucket {
     /// The call was answered well: its burst was none too many.
     pub fn answered(&mut self, mark: Mark, now: Instant) {
         (self.answered, self.only_refuses, self.sure) = (Some(now), false, true);
+        self.untold = self.untold.saturating_add(1);
+        if self.remembered && self.untold >= SILENT {
+            self.doubt(now);
+        }
         let wanted = self.wanted.is_some_and(|wanted| wanted >= mark.at);
         if let Some(guess) = &mut self.guess
             && self.told.is_none()
@@ -285,6 +299,11 @@ impl Bucket {
         // Whether a log takes back what was not used it tells itself.
         let kept = actual > 0 && self.log(now).is_some();
         let least = if kept { mark.amount } else { 0 };
+        if mark.amount > 0 {
+            let share = (actual as f64 / mark.amount as f64).min(1.0);
+            let before = self.used_share.unwrap_or(share);
+            self.used_share = Some(before + SHARE_LEARNS * (share - before));
+        }
         if let Some(ring) = &mut self.ring {
             ring.correct(mark.at, mark.amount, actual.max(least), now);
         }
@@ -325,7 +344,7 @@ impl Bucket {
                 self.foreign.again();
             }
             self.told = Some(limit);
-            self.remembered = false;
+            (self.remembered, self.untold) = (false, 0);
             let stale = |at: Instant| now.saturating_duration_since(at) > TEXT_HOLDS;
             self.text = self.text.filter(|(_, _, at)| !stale(*at));
         }
@@ -433,6 +452,15 @@ impl Bucket {
         }
     }
 
+    /// The last run was told a limit, and this one is not: it may be another one by now.
+    fn doubt(&mut self, now: Instant) {
+        self.remembered = false;
+        let Some(told) = self.told.take() else { return };
+        (self.count, self.foreign) = (None, Foreign::default());
+        // Of a day nothing is found by trying.
+        self.guess = (!self.kind.is_long()).then(|| Guess::known(told, now));
+    }
+
     /// A limit that no header tells is tried upwards, from what is known of it.
     fn try_upwards(&mut self, mark: Mark, refusal: &Refusal, now: Instant) {
         if self.told.is_some() || self.kind.is_long() {
@@ -484,6 +512,33 @@ impl Bucket {
                 self.guess = Some(Guess::new(refused, window, now));
             }
         }
+    }
+
+    /// Of what is reserved, so much is used in the end, as far as is known: 0 to 1.
+    pub fn used_share(&self) -> f64 {
+        self.used_share.unwrap_or(0.0)
+    }
+
+    /// As it will be when calls under way have given back what they usually do; `None`: not otherwise than now.
+    pub fn given_back(&self) -> Option<Self> {
+        let back = self.reserved as f64 * (1.0 - self.used_share());
+        if back < 1.0 {
+            return None;
+        }
+        let mut bucket = self.clone();
+        if let Some(pace) = &mut bucket.pace {
+            pace.give_back(back);
+        }
+        if let Some(ring) = &mut bucket.ring {
+            ring.forgive(back as u64);
+        }
+        // Where the provider tells what is left, its word says what comes back.
+        if let Some(count) = &mut bucket.count
+            && !count.is_by_headers()
+        {
+            count.give_back(back);
+        }
+        Some(bucket)
     }
 
     /// Reserved and not settled.

@@ -76,6 +76,15 @@ impl Window {
         }
     }
 
+    /// So much less, of what was taken last.
+    pub(super) fn forgive(&mut self, mut amount: u64) {
+        for part in (self.newest.saturating_sub(PARTS)..=self.newest).rev() {
+            let back = amount.min(self.taken[Self::place(part)]);
+            self.taken[Self::place(part)] -= back;
+            (self.sum, amount) = (self.sum - back, amount - back);
+        }
+    }
+
     /// Never more than fits into the sum, so that parts and sum agree.
     fn add(&mut self, place: usize, amount: u64) {
         let amount = amount.min(u64::MAX - self.sum);
