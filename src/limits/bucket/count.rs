@@ -119,8 +119,32 @@ impl Count {
         }
     }
 
-    /// A refusal's text: so much was used of the limit, the refused call not counted.
-    pub(super) fn refused(&mut self, law: Law, mark: Mark, used: f64, taken: u64, now: Instant) {
+    /// A refusal's text: so much was used of the limit, the refused call not counted. `told`: what that asked, and the wait.
+    pub(super) fn refused(
+        &mut self,
+        law: Law,
+        mark: Mark,
+        used: f64,
+        told: Option<(f64, Duration)>,
+        taken: u64,
+        now: Instant,
+    ) {
+        if let Some((asked, wait)) = told {
+            // The wait of a bucket that refills is the time until what is missing has come back, which no window's end tells.
+            let refill = (used + asked - law.limit) / law.rate.max(1e-9);
+            // `used` is a whole number, and the wait may be one of seconds.
+            let unit = if asked <= 1.0 {
+                1.0 / law.rate.max(1e-3)
+            } else {
+                0.0
+            };
+            let near = (wait.as_secs_f64() - refill).abs() <= 0.1 * refill + 1.0 + unit;
+            if refill >= 0.0 && near {
+                self.proof = self.proof.max(PROOF);
+            } else if !self.by_headers {
+                self.proof = self.proof.min(0);
+            }
+        }
         if mark.at < self.heard {
             return;
         }
@@ -139,7 +163,9 @@ impl Count {
         self.heard = self.heard.max(mark.at);
         let since = taken.saturating_sub(mark.after) as f64;
         if self.is_fixed(law) {
-            self.resets = reset.map_or(self.resets, |reset| Some(mark.at + reset));
+            // Told or not, no window is longer than it is.
+            let latest = || self.resets.unwrap_or(mark.at + law.window());
+            self.resets = Some(reset.map_or_else(latest, |reset| mark.at + reset));
             let over = self.resets.is_some_and(|resets| resets <= now);
             self.level = if over { law.limit } else { remaining } - since;
         } else {
@@ -196,10 +222,19 @@ impl Count {
     /// What is left now.
     pub(super) fn level(&mut self, law: Law, now: Instant) -> f64 {
         if self.is_fixed(law) {
-            while let Some(resets) = self.resets.filter(|resets| *resets <= now) {
+            let window = law.window();
+            // Of one that became fixed by what was found, or has heard nothing since its end.
+            let resets = *self.resets.get_or_insert(now + window);
+            if resets <= now {
                 self.level = self.level.max(law.limit);
-                // A day's end is followed by the next one; of other windows nobody knows when they begin.
-                self.resets = law.fixed.then(|| resets + law.window());
+                // A day's end is followed by the next one; of other windows nobody knows when they begin, only that they end.
+                let missed = now.saturating_duration_since(resets).as_nanos() / window.as_nanos();
+                let missed = u32::try_from(missed).unwrap_or(u32::MAX);
+                self.resets = Some(if law.fixed {
+                    resets + window.saturating_mul(missed) + window
+                } else {
+                    now + window
+                });
             }
         } else {
             let passed = now.saturating_duration_since(self.at).as_secs_f64();
@@ -325,5 +360,47 @@ mod tests {
         assert!((count.level(LAW, later) - 10.0).abs() < 1e-6);
         assert_eq!(count.wait(11.0, 0.0, LAW, later), Duration::from_secs(1));
         assert!((count.level(LAW, start + Duration::from_secs(40)) - 600.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_fixed_window_of_unknown_end_ends_after_its_length() {
+        let start = Instant::now();
+        let mut count = Count::new(LAW, mark(start, 1), &reading(599, 40.0), 1, start).unwrap();
+        for n in 2..=3 {
+            count.hear(LAW, mark(start, n), &reading(10, 40.0), n, start);
+        }
+        // After its end nothing was told but that nothing is left.
+        let later = start + Duration::from_secs(50);
+        count.level(LAW, later);
+        let silent = Reading {
+            reset: None,
+            ..reading(0, 0.0)
+        };
+        count.hear(LAW, mark(later, 4), &silent, 4, later);
+        let wait = count.wait(1.0, 0.0, LAW, later);
+        assert!(
+            wait > Duration::ZERO && wait <= Duration::from_secs(60),
+            "{wait:?}"
+        );
+        assert_eq!(count.wait(1.0, 0.0, LAW, later + wait), Duration::ZERO);
+        // And so it does when nobody tells anything any more.
+        for _ in 0..3 {
+            count.take(600.0);
+            let wait = count.wait(1.0, 0.0, LAW, later + wait);
+            assert!(wait <= Duration::from_secs(60), "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusals_wait_tells_a_bucket_that_refills_from_a_window() {
+        let start = Instant::now();
+        let mut count = Count::restored(600.0, start);
+        let one = |wait| Some((1.0, Duration::from_secs(wait)));
+        count.refused(LAW, mark(start, 1), 600.0, one(41), 1, start);
+        assert!(!count.refills());
+        count.refused(LAW, mark(start, 2), 600.0, one(0), 2, start);
+        assert!(count.refills());
+        count.refused(LAW, mark(start, 3), 600.0, one(23), 3, start);
+        assert!(!count.refills(), "that was chance");
     }
 }
