@@ -486,11 +486,13 @@ fn remembered(remember: &Remember) -> (Option<Store>, Kept) {
     };
     let unix = std::time::SystemTime::UNIX_EPOCH.elapsed();
     let (store, kept) = Store::open(path.clone(), unix.map_or(0, |time| time.as_secs()));
-    tracing::info!(
-        path = %store.path().display(),
-        pools = kept.limits.pools.len(),
-        "What is learnt of limits is kept for the next run."
-    );
+    if store.keeps() {
+        tracing::info!(
+            path = %store.path().display(),
+            pools = kept.limits.pools.len(),
+            "What is learnt of limits is kept for the next run."
+        );
+    }
     (Some(store), kept)
 }
 

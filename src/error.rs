@@ -16,9 +16,9 @@ use crate::{
     triage::{CircuitEffect, Class},
 };
 
-/// Told waits longer than this never go out as an invitation: the official Python SDK gives up on
-/// them, the Node SDK would sleep through them.
-pub const LONGEST_INVITATION: Duration = Duration::from_secs(60);
+/// Longer than this nobody is asked to wait: the official SDKs would sleep through it, or give up. A minute, and what an exact
+/// window of a minute takes beyond it.
+pub const LONGEST_INVITATION: Duration = Duration::from_secs(61);
 
 /// Why a call was not answered.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -147,7 +147,7 @@ impl Error {
             Self::CircuitOpen(e) => (!e.class.is_billing()).then_some(e.retry_after),
             Self::Limit(e) => e.retry_after,
             Self::Upstream(e) => e.verdict.wait,
-            Self::Retry(e) => e.last.retry_after(),
+            Self::Retry(e) => e.held_for.or_else(|| e.last.retry_after()),
             Self::Admit(_) | Self::Cache(_) | Self::Route(_) | Self::Deadline(_) => None,
         }
     }
@@ -165,7 +165,10 @@ impl Error {
                         .wait
                         .is_some_and(|wait| wait <= LONGEST_INVITATION)
             }
-            Self::Retry(e) => e.may_return && e.last.wants_caller_back(),
+            Self::Retry(e) => match e.held_for {
+                Some(wait) => wait <= LONGEST_INVITATION,
+                None => e.may_return && e.last.wants_caller_back(),
+            },
             // One silent attempt has used up the caller's own short time-out. Without weir its SDK would now try again;
             // weir has not done it for it.
             Self::Deadline(e) => e.attempts <= 1,
@@ -238,11 +241,16 @@ impl Error {
                 HeaderValue::from(wait.as_millis().div_ceil(1000).max(1) as u64),
             );
         }
-        // The SDKs stop at x-should-retry. Others are told the truth of a day that is used up.
-        if let (false, Self::Quota(_), Some(wait)) = (back, self, self.retry_after()) {
+        // The SDKs stop at x-should-retry. Others are told the truth, of hours too.
+        if !back
+            && self.is_own_limit()
+            && let Some(wait) = self.retry_after()
+        {
+            // What the provider told before our own word.
+            headers.remove("retry-after-ms");
             headers.insert(
                 header::RETRY_AFTER,
-                HeaderValue::from(wait.as_millis().div_ceil(1000) as u64),
+                HeaderValue::from(wait.as_millis().div_ceil(1000).max(1) as u64),
             );
         }
         let learnt = Learnt {
@@ -260,6 +268,15 @@ impl Error {
             body: ReplyBody::whole(body),
             learnt,
             upgrade: None,
+        }
+    }
+
+    /// weir itself holds the call back and knows until when.
+    fn is_own_limit(&self) -> bool {
+        match self {
+            Self::Quota(_) | Self::Limit(_) => true,
+            Self::Retry(e) => e.held_for.is_some() || e.last.is_own_limit(),
+            _ => false,
         }
     }
 

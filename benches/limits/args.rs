@@ -28,6 +28,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1_000_000)]
     pub(crate) calls: u32,
 
+    /// Tell every so many seconds what weir thought of the limits
+    #[arg(long, value_name = "SECS")]
+    pub(crate) diary: Option<f64>,
+
     /// Renew the section of docs/limits.md
     #[arg(long)]
     pub(crate) write: bool,

@@ -24,14 +24,20 @@ use tower::Service;
 use weir::{
     call::{Attempt, Reply},
     error::Error,
+    sim::LimitKind,
     stage::{Answering, limit::Refused},
     triage::Class,
 };
 
-use crate::{
-    hidden::{Counted, Hidden},
-    world::World,
-};
+use crate::{hidden::Hidden, world::World};
+
+/// What it counts, and no more: people type in no more.
+const COUNTED: [LimitKind; 4] = [
+    LimitKind::Requests,
+    LimitKind::Tokens,
+    LimitKind::InputTokens,
+    LimitKind::OutputTokens,
+];
 
 type Rate = RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Duration>>;
 
@@ -44,8 +50,7 @@ pub(crate) struct Fixed {
 
 #[derive(Debug)]
 struct Rates {
-    /// Requests, tokens.
-    rates: [Option<Rate>; 2],
+    rates: [Option<Rate>; COUNTED.len()],
     /// Taken already by whoever is at the head.
     clock: Ticks,
 }
@@ -59,15 +64,15 @@ struct Ticks(Instant);
 impl Fixed {
     pub(crate) fn new(inner: World, hidden: &Hidden) -> Self {
         let clock = Ticks(Instant::now());
-        let rate = |counted| {
-            let limit = NonZeroU32::new(hidden.limit(counted)? as u32)?;
+        let rate = |kind| {
+            let limit = NonZeroU32::new(hidden.limits.of(kind)?)?;
             Some(RateLimiter::new(
                 Quota::per_minute(limit),
                 InMemoryState::default(),
                 clock,
             ))
         };
-        let rates = Counted::ALL.map(rate);
+        let rates = COUNTED.map(rate);
         Self {
             inner,
             line: Arc::new(Mutex::new(Rates { rates, clock })),
@@ -91,9 +96,11 @@ impl Service<Attempt> for Fixed {
             let until = began + attempt.max_wait;
             let passed = match timeout_at(until, line.lock()).await {
                 Ok(rates) => {
-                    rates
-                        .pass(attempt.call.envelope.estimate_tokens(), until)
-                        .await
+                    let envelope = &attempt.call.envelope;
+                    let tokens = envelope.estimate_tokens();
+                    let output = envelope.max_output_tokens.unwrap_or(0);
+                    let amounts = [1, tokens, tokens.saturating_sub(output), output];
+                    rates.pass(amounts, until).await
                 }
                 Err(_) => Err(None),
             };
@@ -118,8 +125,12 @@ fn refused(attempt: &Attempt, retry_after: Option<Duration>) -> Error {
 
 impl Rates {
     /// Takes from one after the other; only the head of the line is here.
-    async fn pass(&self, tokens: u64, until: Instant) -> Result<(), Option<Duration>> {
-        for (rate, amount) in self.rates.iter().zip([1, tokens]) {
+    async fn pass(
+        &self,
+        amounts: [u64; COUNTED.len()],
+        until: Instant,
+    ) -> Result<(), Option<Duration>> {
+        for (rate, amount) in self.rates.iter().zip(amounts) {
             let amount = u32::try_from(amount).ok().and_then(NonZeroU32::new);
             let (Some(rate), Some(amount)) = (rate, amount) else {
                 continue;

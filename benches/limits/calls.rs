@@ -17,7 +17,7 @@ use crate::{Result, demand::Script};
 
 /// A caller's own time-out: that of the official SDKs.
 const PATIENCE: Duration = Duration::from_secs(600);
-const MODEL: &str = "gpt-4o";
+pub(crate) const MODEL: &str = "gpt-4o";
 
 /// What the file said, and the one target of its one route.
 #[derive(Debug)]

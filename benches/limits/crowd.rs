@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::sleep};
-use weir::stage::limit::Limits;
+use weir::{sim::LimitKind, stage::limit::Limits};
 
 use crate::{
     Result,
@@ -168,7 +168,7 @@ impl Crowd {
             .filter(|arrived| arrived.admitted && counts(arrived.at))
         {
             if let Some(app) = apps.get(&arrived.call) {
-                tokens[*app as usize] += arrived.tokens;
+                tokens[*app as usize] += arrived.took(LimitKind::Tokens);
             }
         }
         let others: Vec<&Ended> = ended

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use weir::config::Priority;
+use weir::{config::Priority, sim::Limits};
 
 use crate::{
     calls::Standing,
@@ -38,8 +38,11 @@ fn crowd(name: &'static str, about: &'static str, members: Vec<Member>) -> Crowd
         name,
         about,
         hidden: Hidden {
-            tokens_per_minute: Some(TOKENS),
-            ..Hidden::default()
+            limits: Limits {
+                tokens_per_minute: Some(TOKENS),
+                ..Limits::default()
+            },
+            tiers: Vec::new(),
         },
         members,
         intruder: None,

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use weir::sim::{Charge, LimitKind};
 
 use crate::{
     dice::{Dice, Spread},
-    hidden::{Charge, Counted, Hidden, MINUTE},
+    hidden::{Hidden, KINDS, MINUTE},
 };
 
 /// Time from the first byte sent to the whole answer, in seconds.
@@ -92,23 +93,26 @@ pub(crate) struct Arrivals<'a> {
 // === impl Demand ===
 
 impl Demand {
-    /// Calls that a second of the highest limits lets pass, for the limit that binds.
-    fn rate(&self, hidden: &Hidden) -> f64 {
+    /// Calls that a second of the highest limits lets pass in a run of so many seconds, for the limit that binds.
+    fn rate(&self, hidden: &Hidden, run: f64) -> f64 {
+        let charge = hidden.limits.charge.unwrap_or_default();
         let mut dice = Dice::new(1, "mean size");
-        let mut tokens = 0.0;
-        for number in 0..SAMPLE {
-            tokens += self
-                .script(&mut dice, u64::from(number))
-                .charged(hidden.charge) as f64;
-        }
-        let mean = |counted| match counted {
-            Counted::Requests => 1.0,
-            Counted::Tokens => tokens / f64::from(SAMPLE),
+        let sample: Vec<Script> = (0..SAMPLE)
+            .map(|number| self.script(&mut dice, u64::from(number)))
+            .collect();
+        let rate = |kind| {
+            let all = sample.iter().map(|script| script.charged(kind, charge));
+            let mean = all.sum::<f64>() / f64::from(SAMPLE);
+            let limit = hidden.limit(kind)? * hidden.highest();
+            let allowed = match (kind, hidden.of_days(kind, run)) {
+                (LimitKind::Concurrency, _) => limit,
+                (_, Some(whole)) => whole / run,
+                (_, None) => limit / MINUTE,
+            };
+            (mean > 0.0).then(|| allowed / mean)
         };
-        let limits = Counted::ALL
-            .into_iter()
-            .filter_map(|counted| Some(hidden.limit(counted)? / MINUTE / mean(counted)));
-        limits.fold(f64::INFINITY, f64::min) * hidden.highest()
+        let rates = KINDS.into_iter().filter_map(rate);
+        rates.fold(f64::INFINITY, f64::min)
     }
 
     /// One call of this demand.
@@ -142,10 +146,10 @@ impl Demand {
 // === impl Arrivals ===
 
 impl<'a> Arrivals<'a> {
-    pub(crate) fn new(demand: &'a Demand, hidden: &Hidden, seed: u64) -> Self {
+    pub(crate) fn new(demand: &'a Demand, hidden: &Hidden, run: f64, seed: u64) -> Self {
         Self {
             demand,
-            rate: demand.rate(hidden) * demand.load,
+            rate: demand.rate(hidden, run) * demand.load,
             gaps: Dice::new(seed, "gaps"),
             scripts: Dice::new(seed, "scripts"),
             number: 0,
@@ -171,20 +175,19 @@ impl Iterator for Arrivals<'_> {
 // === impl Script ===
 
 impl Script {
-    /// What the provider takes off at admission.
-    pub(crate) fn estimate(&self) -> u64 {
-        self.input + self.max_output
-    }
-
-    pub(crate) fn usage(&self) -> u64 {
-        self.input + self.output
-    }
-
-    /// What the provider has taken off in the end.
-    pub(crate) fn charged(&self, charge: Charge) -> u64 {
-        match charge {
-            Charge::Admission => self.estimate(),
-            Charge::Usage => self.usage(),
+    /// What the provider has taken off in the end; of calls under way: seconds.
+    pub(crate) fn charged(&self, kind: LimitKind, charge: Charge) -> f64 {
+        let output = match charge {
+            Charge::Admission => self.max_output,
+            Charge::Usage | Charge::Produced => self.output,
+        };
+        match kind {
+            LimitKind::Requests | LimitKind::RequestsPerDay => 1.0,
+            LimitKind::Tokens | LimitKind::TokensPerDay => (self.input + output) as f64,
+            LimitKind::InputTokens => self.input as f64,
+            LimitKind::OutputTokens => output as f64,
+            LimitKind::Images => 0.0,
+            LimitKind::Concurrency => (self.head_ms + self.body_ms) as f64 / 1_000.0,
         }
     }
 

@@ -1,7 +1,11 @@
 //! One run: a scenario, a contender, a seed. The clock stands still while anything computes and jumps when all wait, so that
 //! ten minutes take a second, and the same seed gives the same run.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use http_body_util::BodyExt;
 use tokio::{
@@ -24,6 +28,9 @@ use crate::{
 /// Between two looks at what weir thinks.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// The limits of the process that serves now.
+type Present = Arc<Mutex<Arc<Limits>>>;
+
 /// All that came of a run.
 #[derive(Debug)]
 pub(crate) struct Trial {
@@ -38,6 +45,8 @@ pub(crate) struct Trial {
 pub(crate) struct Ended {
     pub(crate) call: u64,
     pub(crate) app: u64,
+    /// Tokens that it asked for.
+    pub(crate) estimate: u64,
     pub(crate) arrived: f64,
     pub(crate) at: f64,
     pub(crate) how: How,
@@ -83,16 +92,24 @@ async fn trial(scenario: &Scenario, contender: Contender, seed: u64) -> Result<T
         &vec![Standing::EQUAL; demand.apps as usize],
     )?;
     let world = World::new(hidden, seed);
-    let limits = Arc::<Limits>::default();
-    let chain = contender.chain(&gateway, &world, hidden, &limits);
-    let looks = tokio::spawn(look(limits, world.clone(), scenario.seconds()));
+    let mut limits = Arc::<Limits>::default();
+    let mut chain = contender.chain(&gateway, &world, hidden, &limits);
+    let present: Present = Arc::new(Mutex::new(Arc::clone(&limits)));
+    let looks = look(Arc::clone(&present), world.clone(), scenario.seconds());
+    let looks = tokio::spawn(looks);
+    let mut restart = scenario.restart;
     let began = Instant::now();
     let mut calls = JoinSet::new();
-    for (after, script) in Arrivals::new(demand, hidden, seed) {
+    for (after, script) in Arrivals::new(demand, hidden, scenario.seconds(), seed) {
         if after.as_secs_f64() >= scenario.seconds() {
             break;
         }
         sleep_until(began + after).await;
+        if restart.take_if(|at| *at <= after.as_secs_f64()).is_some() {
+            limits = reborn(&limits)?;
+            chain = contender.chain(&gateway, &world, hidden, &limits);
+            *present.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&limits);
+        }
         let plan = gateway.plan(&script);
         calls.spawn(call(chain.clone(), plan, script, world.clone()));
     }
@@ -103,6 +120,14 @@ async fn trial(scenario: &Scenario, contender: Contender, seed: u64) -> Result<T
         looks: looks.await?,
         record: world.record(),
     })
+}
+
+/// Another process, which knows what this one has written down.
+fn reborn(limits: &Limits) -> Result<Arc<Limits>> {
+    let written = serde_json::to_string(&limits.saved())?;
+    let next = Arc::<Limits>::default();
+    next.restore(serde_json::from_str(&written)?);
+    Ok(next)
 }
 
 /// Makes one call, as its caller does.
@@ -128,6 +153,7 @@ pub(crate) async fn call(
     Ended {
         call: script.number,
         app: script.app,
+        estimate: script.input + script.max_output,
         arrived,
         at: world.now(),
         how,
@@ -146,13 +172,14 @@ fn how(answer: std::result::Result<(), Error>) -> How {
     }
 }
 
-async fn look(limits: Arc<Limits>, world: World, until: f64) -> Vec<Look> {
+async fn look(limits: Present, world: World, until: f64) -> Vec<Look> {
     let (mut looks, mut ticks) = (Vec::new(), interval(LOOK));
     while world.now() < until {
         ticks.tick().await;
+        let present = Arc::clone(&limits.lock().unwrap_or_else(PoisonError::into_inner));
         looks.push(Look {
             at: world.now(),
-            pools: limits.views(),
+            pools: present.views(),
         });
     }
     looks

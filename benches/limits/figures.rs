@@ -2,11 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use weir::sim::LimitKind;
+
 use crate::{
-    driver::{How, Trial},
-    hidden::Counted,
+    driver::{Ended, How, Trial},
+    hidden::{KINDS, MINUTE},
     scenario::Scenario,
-    world::Record,
+    world::{Arrived, Record},
 };
 
 /// Replies that anybody may learn from before it counts.
@@ -15,6 +17,15 @@ const LESSONS: usize = 20;
 const GRACE: f64 = 60.0;
 /// Seconds between the points at which the allowed rate is looked up.
 const STEP: f64 = 0.1;
+/// Seconds by which nobody can know when a turn comes: calls settle for less, others leave.
+const SLACK: f64 = 1.5;
+/// Limits of a minute.
+const MINUTES: [LimitKind; 4] = [
+    LimitKind::Requests,
+    LimitKind::Tokens,
+    LimitKind::InputTokens,
+    LimitKind::OutputTokens,
+];
 
 /// Of one run; shares are 0 to 1.
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +47,12 @@ pub(crate) struct Figures {
     pub(crate) others: Option<f64>,
     /// Seconds from the beginning of foreign use to a share within 5 points of the truth; `None`: there was none.
     pub(crate) noticed: Option<f64>,
-    /// The share that was estimated at the end, where there was any.
+    /// The share that was estimated, where there was any: the mean of the last two minutes.
     pub(crate) share: Option<f64>,
+    /// The most that was taken in any minute, of the limit in force at its highest; others' part left out.
+    pub(crate) peak: f64,
+    /// Calls held back although a later one of the same app, not smaller, was let in before they would have had to go: of all.
+    pub(crate) unjust: f64,
 }
 
 /// When it counts.
@@ -53,7 +68,8 @@ impl Figures {
         let learnt = trial.record.replies.get(LESSONS - 1).copied();
         let span = Span {
             scenario,
-            from: learnt.unwrap_or(f64::INFINITY),
+            // What the last process has learnt, the next one knows.
+            from: scenario.restart.or(learnt).unwrap_or(f64::INFINITY),
         };
         let mut waits = waits(trial);
         waits.sort_by(f64::total_cmp);
@@ -69,35 +85,92 @@ impl Figures {
             longest: longest(trial),
             held_back: of_all(How::HeldBack),
             refused: of_all(How::Refused),
-            others: match trial.record.others {
-                [_, 0] => None,
-                [admitted, all] => Some(admitted as f64 / all as f64),
+            others: match (
+                trial.record.tally.foreign_admitted,
+                trial.record.tally.foreign_refused,
+            ) {
+                (0, 0) => None,
+                (admitted, refused) => Some(admitted as f64 / (admitted + refused) as f64),
             },
             noticed: noticed(scenario, trial),
-            share: trial.looks.last().and_then(|look| share(&look.pools)),
+            share: late_share(scenario, trial),
+            peak: peak(scenario, &trial.record),
+            unjust: unjust(scenario, trial),
         }
     }
 }
 
 /// Admitted, of what would have been allowed: the larger share of all limits, as the one that binds leaves the others unused.
 fn used(span: &Span<'_>, trial: &Trial) -> f64 {
-    let share = |counted| {
-        let allowed = span.allowed(counted)?;
-        let admitted = trial
-            .record
-            .log
-            .iter()
-            .filter(|a| a.admitted && span.counts(a.at));
-        let taken: f64 = match counted {
-            Counted::Requests => admitted.count() as f64,
-            Counted::Tokens => admitted.map(|arrived| arrived.tokens).sum(),
+    let log = &trial.record.log;
+    let share = |kind| {
+        let run = span.scenario.seconds();
+        let admitted = log.iter().filter(|arrived| arrived.admitted);
+        if let Some(whole) = span.scenario.hidden.of_days(kind, run) {
+            let within = admitted.filter(|arrived| arrived.at < run);
+            return Some(within.map(|arrived| arrived.took(kind)).sum::<f64>() / whole);
+        }
+        let allowed = span.allowed(kind)?;
+        let taken: f64 = match kind {
+            LimitKind::Concurrency => admitted.map(|arrived| span.within(arrived)).sum(),
+            _ => admitted
+                .filter(|arrived| span.counts(arrived.at))
+                .map(|arrived| arrived.took(kind))
+                .sum(),
         };
         Some(taken / allowed)
     };
-    Counted::ALL
-        .into_iter()
-        .filter_map(share)
-        .fold(0.0, f64::max)
+    KINDS.into_iter().filter_map(share).fold(0.0, f64::max)
+}
+
+/// The most of any limit of a minute within any minute.
+fn peak(scenario: &Scenario, record: &Record) -> f64 {
+    let most = |kind| {
+        let limit = scenario.hidden.limit(kind)? * scenario.hidden.highest();
+        let admitted = record.log.iter().filter(|arrived| arrived.admitted);
+        let taken: Vec<(f64, f64)> = admitted
+            .map(|arrived| (arrived.at, arrived.took(kind)))
+            .collect();
+        let (mut first, mut sum, mut most) = (0, 0.0, 0.0_f64);
+        for (at, amount) in &taken {
+            sum += amount;
+            while taken[first].0 + MINUTE <= *at {
+                sum -= taken[first].1;
+                first += 1;
+            }
+            most = most.max(sum);
+        }
+        Some(most / limit)
+    };
+    MINUTES.into_iter().filter_map(most).fold(0.0, f64::max)
+}
+
+/// An app's calls stand in line in the order of their coming: where a later one has gone in time, the earlier one could have.
+fn unjust(scenario: &Scenario, trial: &Trial) -> f64 {
+    let admitted = admissions(&trial.record);
+    let sizes: HashMap<u64, f64> = trial
+        .ended
+        .iter()
+        .map(|ended| (ended.call, ended.estimate as f64))
+        .collect();
+    let mut unjust = 0;
+    for (place, refused) in trial.ended.iter().enumerate() {
+        if refused.how != How::HeldBack {
+            continue;
+        }
+        let until = refused.arrived + scenario.max_wait - SLACK;
+        let later = trial.ended[place + 1..]
+            .iter()
+            .take_while(|later| later.arrived < until);
+        let went = |later: &&Ended| {
+            later.app == refused.app
+                && sizes[&later.call] >= sizes[&refused.call]
+                && later.arrived > refused.at
+                && admitted.get(&later.call).is_some_and(|at| *at < until)
+        };
+        unjust += u32::from(later.into_iter().any(|later| went(&later)));
+    }
+    f64::from(unjust) / trial.ended.len().max(1) as f64
 }
 
 fn met(span: &Span<'_>, trial: &Trial) -> f64 {
@@ -140,13 +213,20 @@ pub(crate) fn admissions(record: &Record) -> HashMap<u64, f64> {
 }
 
 fn noticed(scenario: &Scenario, trial: &Trial) -> Option<f64> {
-    let foreign = scenario.hidden.foreign?;
-    let near = |share: f64| (share - foreign.share).abs() <= 0.05;
+    let (truth, from) = scenario.hidden.foreign()?;
+    let near = |share: f64| (share - truth).abs() <= 0.05;
     trial
         .looks
         .iter()
-        .find(|look| look.at >= foreign.from && share(&look.pools).is_some_and(near))
-        .map_or(Some(f64::INFINITY), |look| Some(look.at - foreign.from))
+        .find(|look| look.at >= from && share(&look.pools).is_some_and(near))
+        .map_or(Some(f64::INFINITY), |look| Some(look.at - from))
+}
+
+fn late_share(scenario: &Scenario, trial: &Trial) -> Option<f64> {
+    let late = trial.looks.iter();
+    let late = late.filter(|look| look.at >= scenario.seconds() - 120.0);
+    let shares: Vec<f64> = late.filter_map(|look| share(&look.pools)).collect();
+    (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64)
 }
 
 fn share(pools: &[weir::limits::PoolView]) -> Option<f64> {
@@ -167,21 +247,27 @@ pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
 impl Span<'_> {
     /// Whether what happens then is throughput that counts.
     fn counts(&self, at: f64) -> bool {
-        let changes = &self.scenario.hidden.changes;
-        let graceful = changes
+        let tiers = &self.scenario.hidden.tiers;
+        let graceful = tiers
             .iter()
-            .any(|change| (change.at..change.at + GRACE).contains(&at));
+            .any(|tier| (tier.at..tier.at + GRACE).contains(&at));
         (self.from..self.scenario.seconds()).contains(&at) && !graceful
     }
 
+    /// Seconds of a call under way that count.
+    fn within(&self, arrived: &Arrived) -> f64 {
+        let over = arrived.over.min(self.scenario.seconds());
+        (over - arrived.at.max(self.from)).max(0.0)
+    }
+
     /// What steady use would have got in that time.
-    fn allowed(&self, counted: Counted) -> Option<f64> {
-        self.scenario.hidden.limit(counted)?;
+    fn allowed(&self, kind: LimitKind) -> Option<f64> {
+        self.scenario.hidden.limit(kind)?;
         let steps = (self.scenario.seconds() / STEP) as u32;
         let times = (0..steps).map(|step| f64::from(step) * STEP);
         times
             .filter(|at| self.counts(*at))
-            .map(|at| Some(self.scenario.hidden.allowed_per_second(counted, at)? * STEP))
+            .map(|at| Some(self.scenario.hidden.allowed_per_second(kind, at)? * STEP))
             .sum()
     }
 }

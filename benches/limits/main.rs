@@ -7,7 +7,6 @@
 //! The chain is weir's own from `retry` inwards; only what holds calls back differs. The clock is tokio's paused one, so ten
 //! minutes pass in seconds and a seed gives the same run again. `cargo bench --bench limits`; see `docs/limits.md`.
 
-mod account;
 mod args;
 mod baseline;
 mod calls;
@@ -16,6 +15,7 @@ mod cost;
 mod crowd;
 mod crowds;
 mod demand;
+mod diary;
 mod dice;
 mod driver;
 mod figures;
@@ -28,7 +28,7 @@ use std::{path::Path, process::ExitCode};
 
 use clap::Parser;
 
-use crate::{args::Args, figures::Figures, report::Report};
+use crate::{args::Args, contender::Contender, figures::Figures, report::Report};
 
 /// What any step may fail with; the message is all that is done with it.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -79,10 +79,11 @@ fn run(args: &Args) -> Result<ExitCode> {
     for scenario in &scenarios {
         for contender in args.contenders() {
             let run = |seed| {
-                Ok(Figures::of(
-                    scenario,
-                    &driver::run(scenario, contender, seed)?,
-                ))
+                let trial = driver::run(scenario, contender, seed)?;
+                if let Some(step) = args.diary.filter(|_| contender == Contender::Weir) {
+                    println!("{}", diary::diary(&trial, step));
+                }
+                Ok(Figures::of(scenario, &trial))
             };
             println!(
                 "{}",

@@ -8,11 +8,11 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 use tower::Service;
@@ -21,15 +21,12 @@ use weir::{
     dialect::openai::Usage,
     error::{Answer, Error, Failure},
     failures::Seen,
+    sim::{Admitted, Ask, Charge, LimitKind, Meter, Refusal, Tally, Used},
     stage::Answering,
     triage::{Evidence, Transport, judge},
 };
 
-use crate::{
-    account::{Account, Refusal},
-    demand::Script,
-    hidden::Hidden,
-};
+use crate::{calls::MODEL, demand::Script, hidden::Hidden};
 
 /// From the door to the refused caller.
 const REFUSAL_WAY: Duration = Duration::from_millis(30);
@@ -41,13 +38,13 @@ pub(crate) struct World(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     began: Instant,
+    charge: Charge,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    account: Account,
-    hidden: Hidden,
+    meter: Meter,
     log: Vec<Arrived>,
     replies: Vec<f64>,
 }
@@ -60,8 +57,12 @@ pub(crate) struct Arrived {
     /// Seconds after the start.
     pub(crate) at: f64,
     pub(crate) admitted: bool,
-    /// Tokens taken off: in the end, of those admitted.
-    pub(crate) tokens: f64,
+    script: Script,
+    charge: Charge,
+    /// When its answer was whole, or its caller had gone.
+    pub(crate) over: f64,
+    /// It was answered, so that the provider knows what it used.
+    settled: bool,
 }
 
 /// What a run has left behind.
@@ -70,8 +71,8 @@ pub(crate) struct Record {
     pub(crate) log: Vec<Arrived>,
     /// When each reply began or refusal came, in order.
     pub(crate) replies: Vec<f64>,
-    /// Others' calls that were let in, and all of them.
-    pub(crate) others: [u64; 2],
+    /// The provider's own books.
+    pub(crate) tally: Tally,
 }
 
 /// An admitted request; left to itself, its caller has gone and the estimate stays.
@@ -79,6 +80,8 @@ struct Ticket {
     world: World,
     script: Script,
     place: usize,
+    /// `None`: settled.
+    admitted: Option<Admitted>,
 }
 
 /// A stream: one chunk at once, the end when it is time.
@@ -94,11 +97,12 @@ struct Flow {
 impl World {
     /// Begins now.
     pub(crate) fn new(hidden: &Hidden, seed: u64) -> Self {
+        let began = Instant::now();
         Self(Arc::new(Inner {
-            began: Instant::now(),
+            began,
+            charge: hidden.limits.charge.unwrap_or_default(),
             state: Mutex::new(State {
-                account: Account::new(hidden, seed),
-                hidden: hidden.clone(),
+                meter: hidden.meter(seed, began),
                 log: Vec::new(),
                 replies: Vec::new(),
             }),
@@ -115,7 +119,7 @@ impl World {
         Record {
             log: std::mem::take(&mut state.log),
             replies: std::mem::take(&mut state.replies),
-            others: state.account.others,
+            tally: state.meter.tally(Instant::now()),
         }
     }
 
@@ -123,24 +127,28 @@ impl World {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn arrives(&self, script: Script) -> (HeaderMap, Result<Ticket, Refusal>) {
-        let now = self.now();
+    fn arrives(&self, script: Script) -> Result<Ticket, Refusal> {
+        let (now, at) = (Instant::now(), self.now());
+        let ask = Ask::text(script.input, script.max_output);
         let mut state = self.state();
-        let answer = state.account.admit(now, &script);
+        let answer = state.meter.admit(now, MODEL, ask);
         state.log.push(Arrived {
             call: script.number,
-            at: now,
-            admitted: answer.refusal.is_none(),
-            tokens: script.estimate() as f64,
+            at,
+            admitted: answer.is_ok(),
+            script,
+            charge: self.0.charge,
+            over: f64::INFINITY,
+            settled: false,
         });
         let place = state.log.len() - 1;
         drop(state);
-        let ticket = Ticket {
+        answer.map(|admitted| Ticket {
             world: self.clone(),
             script,
             place,
-        };
-        (answer.headers, answer.refusal.map_or(Ok(ticket), Err))
+            admitted: Some(admitted),
+        })
     }
 
     fn replies(&self) {
@@ -171,18 +179,34 @@ async fn serve(world: &World, attempt: Attempt) -> Result<Reply, Error> {
         Payload::Upload(_) => Script::default(),
     };
     sleep(Duration::from_millis(script.way_ms)).await;
-    let (headers, ticket) = world.arrives(script);
-    let ticket = match ticket {
+    let ticket = match world.arrives(script) {
         Ok(ticket) => ticket,
         Err(refusal) => {
             sleep(REFUSAL_WAY).await;
             world.replies();
-            return Err(failure(&attempt, headers, refusal));
+            let headers = heads(refusal.headers(before(REFUSAL_WAY)));
+            return Err(failure(&attempt, headers, &refusal));
         }
     };
-    sleep(Duration::from_millis(script.head_ms)).await;
+    let thinks = Duration::from_millis(script.head_ms);
+    sleep(thinks).await;
     world.replies();
-    Ok(reply(headers, ticket))
+    let told = ticket.admitted.as_ref();
+    let told = told.map(|admitted| admitted.headers(before(thinks)));
+    Ok(reply(heads(told.unwrap_or_default()), ticket))
+}
+
+/// The time of day when it stood as told. The wall's clock does not jump with the simulated one.
+fn before(passed: Duration) -> SystemTime {
+    SystemTime::now() - passed
+}
+
+fn heads(pairs: Vec<(&'static str, String)>) -> HeaderMap {
+    let value = |value: String| HeaderValue::try_from(value).expect("made of digits and letters");
+    let pairs = pairs.into_iter();
+    pairs
+        .map(|(name, told)| (HeaderName::from_static(name), value(told)))
+        .collect()
 }
 
 fn reply(headers: HeaderMap, ticket: Ticket) -> Reply {
@@ -211,13 +235,15 @@ fn reply(headers: HeaderMap, ticket: Ticket) -> Reply {
 }
 
 /// As `stage::dispatch` makes it of a refusal.
-fn failure(attempt: &Attempt, headers: HeaderMap, refusal: Refusal) -> Error {
+fn failure(attempt: &Attempt, headers: HeaderMap, refusal: &Refusal) -> Error {
+    let body = refusal.body();
+    let status = StatusCode::from_u16(refusal.status()).unwrap_or_default();
     let verdict = judge(
         &attempt.target.upstream.provider,
         &Evidence {
-            status: refusal.status.as_u16(),
+            status: status.as_u16(),
             headers: &headers,
-            body: refusal.body.as_bytes(),
+            body: body.as_bytes(),
             transport: Transport::Http,
             endpoint: attempt.call.path.path(),
         },
@@ -225,11 +251,11 @@ fn failure(attempt: &Attempt, headers: HeaderMap, refusal: Refusal) -> Error {
     Error::Upstream(Arc::new(Failure {
         verdict,
         target: Arc::clone(&attempt.target),
-        seen: Seen::of(refusal.status, &headers),
+        seen: Seen::of(status, &headers),
         answer: Some(Answer {
-            status: refusal.status,
+            status,
             headers,
-            body: refusal.body.into(),
+            body: body.into(),
         }),
         what: "refused".to_owned(),
         own_key: true,
@@ -242,17 +268,49 @@ fn failure(attempt: &Attempt, headers: HeaderMap, refusal: Refusal) -> Error {
 
 impl Ticket {
     /// The answer is whole: what it took.
-    fn over(self) -> Usage {
-        let now = self.world.now();
+    fn over(mut self) -> Usage {
+        let used = Used {
+            input: self.script.input,
+            output: self.script.output,
+        };
+        let (now, at) = (Instant::now(), self.world.now());
         let mut state = self.world.state();
-        state.account.settle(now, &self.script);
-        let charge = state.hidden.charge;
-        state.log[self.place].tokens = self.script.charged(charge) as f64;
+        if let Some(admitted) = self.admitted.take() {
+            state.meter.settle(now, admitted, used);
+        }
+        let arrived = &mut state.log[self.place];
+        (arrived.over, arrived.settled) = (at, true);
+        drop(state);
         Usage {
             input: self.script.input,
             output: self.script.output,
             exact: true,
             ..Usage::default()
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let Some(admitted) = self.admitted.take() else {
+            return;
+        };
+        let (now, at) = (Instant::now(), self.world.now());
+        let mut state = self.world.state();
+        state.meter.cancel(now, admitted);
+        state.log[self.place].over = at;
+    }
+}
+
+// === impl Arrived ===
+
+impl Arrived {
+    /// What it took of that limit, in the end; of calls under way: seconds.
+    pub(crate) fn took(&self, kind: LimitKind) -> f64 {
+        match (kind, self.settled) {
+            (LimitKind::Concurrency, _) => self.over - self.at,
+            (_, true) => self.script.charged(kind, self.charge),
+            (_, false) => self.script.charged(kind, Charge::Admission),
         }
     }
 }

@@ -31,7 +31,9 @@ pub struct LimitsPage {
 impl LimitsPage {
     /// Of now.
     pub fn of(state: &app::State, parts: &app::Parts) -> Self {
-        Self::with(state.limits.views(), parts.quota_views(), SystemTime::now())
+        let mut pools = state.limits.views();
+        pools.extend(state.limits.remembered(&parts.config.upstreams));
+        Self::with(pools, parts.quota_views(), SystemTime::now())
     }
 
     fn with(pools: Vec<PoolView>, mut quotas: Vec<QuotaView>, now: SystemTime) -> Self {

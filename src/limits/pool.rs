@@ -253,13 +253,15 @@ impl Pool {
         readings: impl Iterator<Item = &'a Reading>,
         now: Instant,
     ) {
-        self.cold = None;
         for reading in readings {
             if reading.kind == Kind::Concurrency {
                 self.told = reading.limit.and_then(|limit| u32::try_from(limit).ok());
                 continue;
             }
             self.heard |= reading.limit.is_some() || reading.remaining.is_some();
+            if self.heard {
+                self.cold = None;
+            }
             let mark = self.mark(taken, reading.kind, now);
             self.bucket(reading.kind, now).heard(mark, reading, now);
         }
@@ -285,7 +287,8 @@ impl Pool {
         hard: bool,
         now: Instant,
     ) {
-        self.cold = None;
+        // Whoever has only refused so far is as unknown as before.
+        self.cold = self.cold.map(|_| Cold::default());
         let numbers = refusal.limit.is_some() || refusal.used.is_some() || refusal.wait.is_some();
         if kind == Some(Kind::Concurrency) {
             self.told = refusal

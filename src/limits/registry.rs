@@ -14,7 +14,7 @@ use super::{
     account::{Account, Ask, Entered},
     denied::{Denied, expected},
     family,
-    pool::{Pool, unix},
+    pool::{Pool, fixed, unix},
     queue::Lane,
     waiter::Place,
 };
@@ -150,6 +150,29 @@ impl Limits {
             (&a.upstream, &a.account, &a.pool).cmp(&(&b.upstream, &b.account, &b.pool))
         });
         views
+    }
+
+    /// What the last run learnt of these upstreams and no call has used since, for people.
+    pub fn remembered(&self, upstreams: &[Arc<Upstream>]) -> Vec<PoolView> {
+        let now = Instant::now();
+        let kept: Vec<SavedPool> = lock(&self.saved).values().cloned().collect();
+        let view_of = |kept: &SavedPool| {
+            let upstream = upstreams.iter().find(|upstream| is_of(kept, upstream))?;
+            let shown = holder_unknown(upstream).then(|| kept.account.clone());
+            let account = Account::new(
+                Arc::clone(&upstream.name),
+                String::new(),
+                String::new(),
+                shown,
+            );
+            let name = Arc::from(&*kept.pool);
+            let mut pool = Pool::new(name, &upstream.provider, upstream.limits, now);
+            pool.restore(kept, now);
+            let set = fixed(upstream.limits.concurrency).map(Into::into);
+            let view = view(&account, &mut pool, set, now);
+            (!view.buckets.is_empty() || view.concurrency.limit.is_some()).then_some(view)
+        };
+        kept.iter().filter_map(view_of).collect()
     }
 
     /// Everything worth keeping for the next run; what the last run left and nobody has used since as well.
@@ -350,12 +373,24 @@ fn lane(call: &Call) -> Lane {
     }
 }
 
-/// A caller's own key has limits of its own, unless numbers are set: these are the upstream's.
+/// Each caller's own key has limits of its own, unless numbers are set: these are the upstream's.
+fn holder_unknown(upstream: &Upstream) -> bool {
+    upstream.key == UpstreamKey::Passthrough && upstream.limits == config::Limits::default()
+}
+
+/// Whether this was learnt with the upstream as it is now.
+fn is_of(kept: &SavedPool, upstream: &Upstream) -> bool {
+    *kept.upstream == *upstream.name
+        && upstream.base_url == *kept.base_url
+        && match holder_unknown(upstream) {
+            true => kept.account != "none",
+            false => kept.account == identity(upstream, 0),
+        }
+}
+
 fn holder(call: &Call, upstream: &Upstream) -> Holder {
-    let own =
-        upstream.key == UpstreamKey::Passthrough && upstream.limits == config::Limits::default();
     // 0 stands for the only one.
-    if own {
+    if holder_unknown(upstream) {
         call.credential.fingerprint.0.max(1)
     } else {
         0

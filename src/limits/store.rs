@@ -128,6 +128,11 @@ impl Store {
         &self.path
     }
 
+    /// Whether anything is written: not over a file of a newer weir.
+    pub fn keeps(&self) -> bool {
+        !self.foreign
+    }
+
     /// Writes what is new, if anything is. Trouble is told in the log, once until it works again.
     pub fn keep(&mut self, saved: Saved, quotas: Value, unix: u64) {
         if self.foreign {

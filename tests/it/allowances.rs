@@ -206,7 +206,7 @@ async fn a_hopeless_wait_is_refused_at_once_with_the_true_time() {
             upstream(
                 "first",
                 &first.base_url(),
-                "limits = { requests_per_minute = 30 }"
+                "limits = { requests_per_minute = 2 }"
             )
         ));
         let began = Instant::now();
@@ -223,9 +223,64 @@ async fn a_hopeless_wait_is_refused_at_once_with_the_true_time() {
             (429, "rate_limited_requests")
         );
         let told: u64 = refused.header("retry-after").parse().unwrap();
-        assert!((2..=3).contains(&told), "one each two seconds: {told}");
+        assert!(
+            (25..=61).contains(&told),
+            "when the first has left its minute: {told}"
+        );
+        assert_eq!(refused.header("x-should-retry"), "true");
         assert_eq!(refused.json()["error"]["type"], "weir_error");
-        assert!(first.control().stats().requests <= 12);
+        assert!(first.control().stats().requests <= 2);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_of_minutes_is_told_and_no_sdk_is_asked_to_sleep_through_it() {
+    in_time(async {
+        let first = sim().await;
+        let weir = Weir::start(&format!(
+            "{}{ROUTE}[retry]\nmax_wait = \"1h\"\n",
+            upstream(
+                "first",
+                &first.base_url(),
+                "limits = { requests_per_minute = 2 }"
+            )
+        ));
+        for _ in 0..2 {
+            assert_eq!(chat("hi", false).send(weir.addr).await.status, 200);
+        }
+        let addr = weir.addr;
+        let waiting: Vec<_> = (0..6)
+            .map(|_| {
+                tokio::spawn(async move {
+                    let ask = chat("waits", false).header("x-weir-timeout", "1h");
+                    ask.send(addr).await
+                })
+            })
+            .collect();
+        eventually("they wait", || {
+            let views = weir.gateway().state.limits.views();
+            views.iter().any(|pool| pool.queue.interactive == 6)
+        })
+        .await;
+        let refused = chat("hi", false)
+            .header("x-weir-timeout", "2s")
+            .send(addr)
+            .await;
+        assert_eq!(
+            (refused.status, refused.header("x-weir-class")),
+            (429, "rate_limited_requests")
+        );
+        let told: u64 = refused.header("retry-after").parse().unwrap();
+        assert!((150..=300).contains(&told), "behind six: {told}");
+        assert_eq!(
+            (
+                refused.header("x-should-retry"),
+                refused.header("retry-after-ms")
+            ),
+            ("false", "")
+        );
+        waiting.iter().for_each(tokio::task::JoinHandle::abort);
     })
     .await;
 }

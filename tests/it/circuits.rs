@@ -89,7 +89,8 @@ const fn says(
 const OVERLOADED: &str = r#"{"error":{"message":"The engine is currently overloaded","type":"server_error","param":null,"code":null}}"#;
 const FAILED: &str = r#"{"error":{"message":"The server had an error","type":"server_error","param":null,"code":null}}"#;
 const QUOTA: &str = r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#;
-const RATE: &str = r#"{"error":{"message":"Rate limit reached for gpt-4o in organization org-a on requests per min (RPM): Limit 3, Used 3, Requested 1.","type":"requests","param":null,"code":"rate_limit_exceeded"}}"#;
+/// Without numbers: a limit that is known is waited for, and nothing is sent in vain.
+const RATE: &str = r#"{"error":{"message":"Rate limit reached for gpt-4o in organization org-a on requests per min (RPM).","type":"requests","param":null,"code":"rate_limit_exceeded"}}"#;
 const BAD_KEY: &str = r#"{"error":{"message":"Incorrect API key provided","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}"#;
 
 // === impl Outage ===
@@ -283,7 +284,8 @@ outages! {
         ..BASE
     };
     an_empty_account_receives_no_more_than_the_calls: says("insufficient_quota", 429, "", QUOTA);
-    a_limit_that_does_not_lift_receives_no_more_than_the_calls: says("429, long wait", 429, "retry-after-ms: 2500\r\n", RATE);
+    // Nobody goes before a told time is over, so that calls in a row take that long each.
+    a_limit_that_does_not_lift_receives_no_more_than_the_calls: Outage { row: 3, patience: Duration::from_secs(5), ..says("429, long wait", 429, "retry-after-ms: 2500\r\n", RATE) };
     a_limit_that_lifts_in_words_only_receives_no_more_than_the_calls: says("429, short wait", 429, "retry-after-ms: 100\r\n", RATE);
     a_bad_key_of_ours_receives_no_more_than_the_calls: says("401", 401, "", BAD_KEY);
     a_bad_key_of_the_callers_receives_no_more_than_the_calls: Outage { passthrough: true, ..says("401, caller's", 401, "", BAD_KEY) };

@@ -21,6 +21,7 @@ mod in_band;
 mod incident;
 mod ingress;
 mod keys;
+mod limits;
 mod money;
 mod outage;
 mod outages;

@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 const CALM: &str = "[breaker]\nconsecutive = 1000\nmin_calls = 100000\n";
-const RATE: &str = r#"{"error":{"message":"Rate limit reached for gpt-4o in organization org-a on requests per min (RPM): Limit 3, Used 3, Requested 1.","type":"requests","param":null,"code":"rate_limit_exceeded"}}"#;
+const RATE: &str = r#"{"error":{"message":"Rate limit reached for gpt-4o in organization org-a on requests per min (RPM): Limit 180, Used 180, Requested 1.","type":"requests","param":null,"code":"rate_limit_exceeded"}}"#;
 
 fn limited(header: &str) -> bytes::Bytes {
     json(429, &format!("{header}\r\n"), RATE)

@@ -2,6 +2,9 @@
 //!
 //! A reply's `remaining` is what was left when its call was admitted there, which is about when it was sent. Since then the provider
 //! has refilled, and we have taken more; both are known here, so a figure that is seconds old says what is left now.
+//!
+//! Three laws are told apart by `reset`: the time to refill what is used (a bucket), the time to an end that stays where it is (a fixed
+//! window), or one that recedes with every call (a log of the last minute: what was taken comes back when it is a minute old).
 
 use std::time::Duration;
 
@@ -15,6 +18,8 @@ const PROOF: i16 = 3;
 const MOST_PROOF: i16 = 8;
 /// In the middle of a fixed window a reply looks as if it refilled: what was learnt in a whole window outweighs that.
 const LEAST_PROOF: i16 = -120;
+/// Ends of windows that lie no further apart are the same one's.
+const SAME_END: Duration = Duration::from_secs(2);
 /// Replies that come closer together are one.
 const APART: Duration = Duration::from_millis(200);
 
@@ -33,6 +38,12 @@ pub(super) struct Count {
     by_headers: bool,
     /// In a fixed window: when all comes back.
     resets: Option<Instant>,
+    /// The first end that was told, while it is not over.
+    end: Option<Instant>,
+    /// That end has receded.
+    slides: bool,
+    /// Taken within the window beyond what we reserved, as of `heard`.
+    others: f64,
 }
 
 /// The provider's own figures.
@@ -66,13 +77,8 @@ impl Count {
     ) -> Option<Self> {
         let remaining = reading.remaining?;
         let mut count = Self {
-            level: law.limit,
-            at: mark.at,
-            heard: mark.at,
-            proof: 0,
-            proved: None,
             by_headers: true,
-            resets: None,
+            ..Self::restored(law.limit, mark.at)
         };
         count.learn_law(law, reading, remaining as f64, mark.at);
         count.sync(law, mark, remaining as f64, reading.reset, taken, now);
@@ -89,6 +95,9 @@ impl Count {
             proved: None,
             by_headers: false,
             resets: None,
+            end: None,
+            slides: false,
+            others: 0.0,
         }
     }
 
@@ -149,6 +158,7 @@ impl Count {
             return;
         }
         self.sync(law, mark, law.limit - used, None, taken, now);
+        self.others = used - mark.before as f64;
     }
 
     fn sync(
@@ -161,11 +171,13 @@ impl Count {
         now: Instant,
     ) {
         self.heard = self.heard.max(mark.at);
+        self.others = law.limit - remaining - (mark.before + mark.amount) as f64;
         let since = taken.saturating_sub(mark.after) as f64;
         if self.is_fixed(law) {
             // Told or not, no window is longer than it is.
-            let latest = || self.resets.unwrap_or(mark.at + law.window());
-            self.resets = Some(reset.map_or_else(latest, |reset| mark.at + reset));
+            let latest = self.resets.unwrap_or(mark.at + law.window());
+            let told = reset.map(|reset| self.end(mark.at + reset, now));
+            self.resets = Some(told.unwrap_or(latest));
             let over = self.resets.is_some_and(|resets| resets <= now);
             self.level = if over { law.limit } else { remaining } - since;
         } else {
@@ -173,6 +185,13 @@ impl Count {
             self.level = (remaining + refilled).min(law.limit) - since;
         }
         self.at = now;
+    }
+
+    /// When the window ends, if this reply says `told`. Its call was on the way for a while, so that the window ends that much later;
+    /// of several replies the latest end is the nearest to the truth.
+    fn end(&self, told: Instant, now: Instant) -> Instant {
+        let same = |end: &Instant| *end > now && *end >= told && *end <= told + SAME_END;
+        self.resets.filter(same).unwrap_or(told)
     }
 
     /// A bucket that refills tells the time to refill what is used; a fixed window the time to its end.
@@ -184,11 +203,42 @@ impl Count {
         }
         self.proved = Some(at);
         let refill = (law.limit - remaining).max(0.0) / law.rate.max(1e-9);
+        self.look_at_end(at, at + reset);
         let off = (reset.as_secs_f64() - refill).abs();
         let slack =
             0.1 * refill + 0.3 + f64::from(reading.rounding.saturating_sub(1)) / law.rate.max(1e-9);
-        let step = if off <= slack { 1 } else { -1 };
+        // What is nearly used up takes a whole window to refill, and to leave a log: it says nothing.
+        let step = match off <= slack {
+            true if self.slides && refill > 0.8 * law.window().as_secs_f64() => 0,
+            true => 1,
+            false => -1,
+        };
         self.proof = (self.proof + step).clamp(LEAST_PROOF, MOST_PROOF);
+    }
+
+    fn look_at_end(&mut self, at: Instant, told: Instant) {
+        match self.end {
+            Some(end) if at < end && told > end + SAME_END => {
+                (self.slides, self.end) = (true, Some(told));
+            }
+            Some(end) if at < end => {}
+            over => {
+                // It has stayed where it was, if calls were heard all the while.
+                self.slides &= over.is_none_or(|end| at > end + SAME_END);
+                self.end = Some(told);
+            }
+        }
+    }
+
+    /// Whether what was taken comes back when it is as old as the window: what is ours of it is known best by ourselves.
+    pub(super) fn slides(&self, law: Law) -> bool {
+        !law.fixed && self.slides && self.proof <= -PROOF
+    }
+
+    /// In a log: what was taken beyond what we reserved, as far as it can still be in there.
+    pub(super) fn others(&self, law: Law, now: Instant) -> f64 {
+        let passed = now.saturating_duration_since(self.heard).as_secs_f64();
+        self.others * (1.0 - passed / law.window().as_secs_f64()).max(0.0)
     }
 
     /// Whether replies have shown that it refills steadily.
@@ -216,7 +266,7 @@ impl Count {
     }
 
     pub(super) fn is_fixed(&self, law: Law) -> bool {
-        law.fixed || self.proof <= -PROOF
+        law.fixed || (self.proof <= -PROOF && !self.slides)
     }
 
     /// What is left now.
@@ -347,6 +397,45 @@ mod tests {
             );
         }
         assert!(count.refills());
+    }
+
+    #[test]
+    fn an_end_that_recedes_is_a_log_and_one_that_stays_is_a_window() {
+        for (recedes, stays) in [(true, false), (false, true)] {
+            let start = Instant::now();
+            let mut count = Count::restored(600.0, start);
+            let mut used = 0;
+            for second in 0..50_u32 {
+                let now = start + Duration::from_secs(second.into());
+                used += 5;
+                let reset = if recedes {
+                    60.0
+                } else {
+                    60.0 - f64::from(second)
+                };
+                let told = reading(600 - used, reset);
+                count.hear(LAW, mark(now, used), &told, used, now);
+            }
+            assert_eq!((count.slides(LAW), count.is_fixed(LAW)), (recedes, stays));
+            assert!(!count.refills());
+        }
+    }
+
+    #[test]
+    fn of_several_ends_of_one_window_the_latest_counts() {
+        let start = Instant::now();
+        let mut count = Count::new(LAW, mark(start, 1), &reading(599, 39.95), 1, start).unwrap();
+        // Ways of different lengths: each reply tells what was left when its call arrived.
+        for (n, way) in [(2, 0.02), (3, 0.005), (4, 0.08), (5, 0.03)] {
+            let told = reading(10, 40.0 - way);
+            count.hear(LAW, mark(start, n), &told, n, start);
+        }
+        let wait = count.wait(11.0, 0.0, LAW, start).as_secs_f64();
+        assert!((wait - 39.995).abs() < 1e-3, "{wait}");
+        // Another window is another end.
+        let later = start + Duration::from_secs(41);
+        count.hear(LAW, mark(later, 6), &reading(500, 58.0), 6, later);
+        assert_eq!(count.wait(501.0, 0.0, LAW, later), Duration::from_secs(58));
     }
 
     #[test]

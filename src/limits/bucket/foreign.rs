@@ -18,8 +18,10 @@ const SHORTEST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(60);
 /// Observed for this long, a share may be told.
 const ENOUGH: f64 = 10.0;
-/// Without anything learnt, a share halves in this time, in seconds.
+/// Without anything learnt, a share halves in this time, in seconds; where calls wait before a bucket that is full, in the shorter one:
+/// going faster is how it is found out, and a full bucket forgives it.
 const FADES: f64 = 300.0;
+const FADES_HELD: f64 = 15.0;
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,6 +34,8 @@ pub(super) struct Foreign {
     seconds: f64,
     /// Last told, per second.
     rate: f64,
+    /// Of a limit of so much.
+    of: f64,
     known: bool,
 }
 
@@ -61,6 +65,8 @@ pub(super) struct Look {
     pub(super) refill: f64,
     /// Figures are multiples of this.
     pub(super) rounding: f64,
+    /// Calls wait for this limit.
+    pub(super) held: bool,
 }
 
 // === impl Foreign ===
@@ -81,11 +87,12 @@ impl Foreign {
         let over = *now;
         self.now = Some(Anchor::of(&look));
         if let Some(anchor) = self.anchor.replace(over) {
-            self.compare(anchor, over, look.refill);
+            self.compare(anchor, over, &look);
         }
     }
 
-    fn compare(&mut self, anchor: Anchor, here: Anchor, refill: f64) {
+    fn compare(&mut self, anchor: Anchor, here: Anchor, look: &Look) {
+        let refill = look.refill;
         let time = here.first - anchor.first;
         let seconds = (time.as_secs_f64() + here.later - anchor.later).max(1e-3);
         let fade = (-seconds / MEMORY).exp();
@@ -95,21 +102,27 @@ impl Foreign {
         let lost = anchor.full || here.full;
         let window_ended = refill == 0.0 && here.remaining > anchor.remaining;
         if time > LONGEST || lost || window_ended {
-            self.rate *= 0.5_f64.powf(seconds.min(FADES) / FADES);
+            let half = if lost && look.held { FADES_HELD } else { FADES };
+            let left = 0.5_f64.powf(seconds.min(FADES) / half);
+            self.rate *= left;
+            self.amount *= left;
             return;
         }
         self.amount = self.amount * fade + (drop - ours);
         self.seconds = self.seconds * fade + seconds;
         if self.seconds >= ENOUGH.min(MEMORY) {
             self.rate = (self.amount / self.seconds).max(0.0);
+            self.of = look.limit;
             self.known = true;
         }
     }
 
-    /// What others take of a limit of `rate` per second, 0 to 1; `None`: not known.
-    pub(super) fn share(&self, rate: f64) -> Option<f64> {
+    /// What others take of a limit of `rate` per second, 0 to 1; `None`: not known. When the limit has fallen since, they are
+    /// held to it as well: their share is what it was, and not all that is left.
+    pub(super) fn share(&self, rate: f64, limit: f64) -> Option<f64> {
+        let fallen = (self.of / limit.max(1e-9)).max(1.0);
         self.known
-            .then(|| (self.rate / rate.max(1e-9)).clamp(0.0, 1.0))
+            .then(|| (self.rate / (rate * fallen).max(1e-9)).clamp(0.0, 1.0))
     }
 
     /// Per second.
@@ -122,8 +135,8 @@ impl Foreign {
         (self.anchor, self.now) = (None, None);
     }
 
-    pub(super) fn restore(&mut self, rate: f64) {
-        (self.rate, self.known) = (rate.max(0.0), true);
+    pub(super) fn restore(&mut self, rate: f64, limit: f64) {
+        (self.rate, self.of, self.known) = (rate.max(0.0), limit, true);
     }
 }
 
@@ -183,9 +196,10 @@ mod tests {
                 limit: 600.0,
                 refill: 10.0,
                 rounding: 1.0,
+                held: false,
             });
         }
-        foreign.share(10.0)
+        foreign.share(10.0, 600.0)
     }
 
     #[test]
@@ -212,6 +226,7 @@ mod tests {
                 limit: 60.0,
                 refill: 1.0,
                 rounding: 1.0,
+                held: false,
             });
         };
         // Twenty at once arrive in the opposite order; then one a second.
@@ -221,7 +236,7 @@ mod tests {
         for n in 21..=60_u32 {
             look(f64::from(n - 20), n.into(), 40.0);
         }
-        let share = foreign.share(1.0).unwrap();
+        let share = foreign.share(1.0, 60.0).unwrap();
         assert!(share < 0.02, "{share}");
     }
 
@@ -249,9 +264,51 @@ mod tests {
                 limit: 600.0,
                 refill: 10.0,
                 rounding: 1.0,
+                held: false,
             });
         }
-        assert!(foreign.share(10.0).unwrap() < 0.001);
+        assert!(foreign.share(10.0, 600.0).unwrap() < 0.001);
+    }
+
+    #[test]
+    fn a_limit_that_falls_does_not_make_the_stranger_larger() {
+        let mut foreign = Foreign::default();
+        foreign.restore(3.6, 600.0);
+        let share = |rate, limit| (foreign.share(rate, limit).unwrap() * 100.0).round();
+        assert_eq!(share(10.0, 600.0), 36.0);
+        assert_eq!(share(2.0, 120.0), 36.0);
+        assert_eq!(
+            share(100.0, 6_000.0),
+            4.0,
+            "but a raised one makes it smaller"
+        );
+    }
+
+    #[test]
+    fn a_share_fades_soon_where_calls_wait_before_a_full_bucket() {
+        for (held, most) in [(true, 0.07), (false, 0.9)] {
+            let (start, mut foreign) = (Instant::now(), Foreign::default());
+            foreign.restore(9.0, 600.0);
+            for second in 1..=60_u32 {
+                let mark = Mark {
+                    at: start + Duration::from_secs(second.into()),
+                    amount: 1,
+                    after: u64::from(second),
+                    before: 0,
+                    corrected: 0.0,
+                };
+                foreign.look(Look {
+                    mark,
+                    remaining: 600.0,
+                    limit: 600.0,
+                    refill: 10.0,
+                    rounding: 1.0,
+                    held,
+                });
+            }
+            let share = foreign.share(10.0, 600.0).unwrap();
+            assert!(share <= most && (held || share > 0.7), "{held}: {share}");
+        }
     }
 
     #[test]
@@ -271,8 +328,9 @@ mod tests {
                 limit: 600.0,
                 refill: 10.0,
                 rounding: 1.0,
+                held: false,
             });
         }
-        assert_eq!(foreign.share(10.0), None);
+        assert_eq!(foreign.share(10.0, 600.0), None);
     }
 }

@@ -110,6 +110,11 @@ impl Guess {
         (self.changed, self.step) = (now, PROBE);
     }
 
+    /// When it was last changed.
+    pub(super) fn changed(&self) -> Instant {
+        self.changed
+    }
+
     pub(super) fn limit(&self) -> f64 {
         self.limit
     }

@@ -52,7 +52,7 @@ impl Bucket {
     /// What others take of the provider's limit, 0 to 1.
     pub fn foreign_share(&self) -> Option<f64> {
         let law = self.law()?;
-        self.foreign.share(law.rate)
+        self.foreign.share(law.rate, law.limit)
     }
 
     /// For the next run; `None`: nothing worth keeping. `unix`: seconds since 1970.
@@ -95,7 +95,7 @@ impl Bucket {
             self.count = Some(Count::restored(left, now));
         }
         if let Some(share) = saved.foreign_share.filter(|_| passed < 3_600) {
-            self.foreign.restore(share * law.rate);
+            self.foreign.restore(share * law.rate, law.limit);
         }
         if let (Some(burst), Some(shape)) = (saved.burst, self.shape(now)) {
             let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));

@@ -24,6 +24,8 @@ mod trial;
 mod window;
 
 #[cfg(test)]
+mod log_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{num::NonZeroU64, time::Duration};
@@ -50,6 +52,8 @@ const ESTIMATE: f64 = 0.8;
 const TELLING: f64 = 5.0;
 /// A refusal's text says less than headers that have changed since, or after this time.
 const TEXT_HOLDS: Duration = Duration::from_secs(600);
+/// Who had to wait so short a time ago waits still, or another does.
+const HELD: Duration = Duration::from_secs(2);
 /// Calls of a few tokens each that may always go at once.
 const FEW_REQUESTS: f64 = 10.0;
 const FEW_TOKENS: f64 = 50_000.0;
@@ -83,6 +87,10 @@ pub struct Bucket {
     blocked: Option<Instant>,
     /// Of what was taken, what was refused: in all, and in a window.
     refused: u64,
+    /// When a call was last answered well.
+    answered: Option<Instant>,
+    /// Nothing was answered since a guess proved wrong.
+    only_refuses: bool,
     refused_lately: Option<Window>,
     /// When somebody last had to wait.
     wanted: Option<Instant>,
@@ -184,6 +192,8 @@ impl Bucket {
             reserved: 0,
             blocked: None,
             refused: 0,
+            answered: None,
+            only_refuses: false,
             refused_lately: None,
             wanted: None,
         }
@@ -276,6 +286,7 @@ impl Bucket {
 
     /// The call was answered well: its burst was none too many.
     pub fn answered(&mut self, mark: Mark, now: Instant) {
+        (self.answered, self.only_refuses) = (Some(now), false);
         let wanted = self.wanted.is_some_and(|wanted| wanted >= mark.at);
         if self.trial.answered(mark.after) {
             self.ring = (!self.kind.is_long()).then(|| Window::new(self.window, now));
@@ -298,8 +309,11 @@ impl Bucket {
         self.reserved = self.reserved.saturating_sub(mark.amount);
         self.trial.over(mark.after);
         self.corrected += actual as f64 - mark.amount as f64;
+        // Whether a log takes back what was not used it tells itself.
+        let kept = actual > 0 && self.log(now).is_some();
+        let least = if kept { mark.amount } else { 0 };
         if let Some(ring) = &mut self.ring {
-            ring.correct(mark.at, mark.amount, actual, now);
+            ring.correct(mark.at, mark.amount, actual.max(least), now);
         }
         let counted = self.count.as_ref().is_some_and(Count::is_by_headers);
         if let Some(count) = &mut self.count {
@@ -364,7 +378,8 @@ impl Bucket {
         if self.span.is_longer(self.window) {
             self.lasts(self.kind.window(), now);
         }
-        if !self.kind.is_long() {
+        let slides = self.count.as_ref().is_some_and(|count| count.slides(law));
+        if !self.kind.is_long() && !slides {
             self.foreign.look(Look {
                 mark,
                 remaining: remaining as f64,
@@ -372,6 +387,9 @@ impl Bucket {
                 // Before that is certain, a window that gives nothing back until its end would look like a stranger.
                 refill: if self.refills() { law.rate } else { 0.0 },
                 rounding: f64::from(reading.rounding),
+                held: self
+                    .wanted
+                    .is_some_and(|wanted| now.saturating_duration_since(wanted) < HELD),
             });
         }
     }
@@ -480,7 +498,17 @@ impl Bucket {
             ones: self.kind.counts_requests(),
         };
         // Who refuses from the beginning has other reasons than what we send.
-        if refused.within < TELLING {
+        let serves = self
+            .answered
+            .is_some_and(|at| now.saturating_duration_since(at) <= length);
+        // Nothing was answered since the guess was made: those under way were refused as well, and it was none.
+        let none = self
+            .guess
+            .is_some_and(|guess| refused.sent > guess.changed());
+        if !serves && none {
+            (self.guess, self.only_refuses) = (None, true);
+        }
+        if refused.within < TELLING || self.only_refuses {
             return;
         }
         match &mut self.guess {
@@ -500,18 +528,31 @@ impl Bucket {
             let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
             wait = wait.max(pace.wait(amount, standing.floor(), shape, now));
         }
-        if self.strict()
-            && let (Some((ours, _)), Some(ring)) = (self.ours(), &mut self.ring)
-        {
-            let most = (ours * (1.0 - standing.spare())).max(amount);
-            wait = wait.max(ring.wait(amount as u64, most as u64, now));
+        let floor = (limit * (0.01 + standing.spare())).floor();
+        let log = self.log(now);
+        let most = match log {
+            Some((limit, others)) => Some(limit - others - floor),
+            None => self
+                .ours()
+                .filter(|_| self.strict())
+                .map(|(ours, _)| ours * (1.0 - standing.spare())),
+        };
+        if let (Some(most), Some(ring)) = (most, &mut self.ring) {
+            wait = wait.max(ring.wait(amount as u64, most.max(amount) as u64, now));
         }
-        if let (Some(law), Some(count)) = (self.law(), &mut self.count) {
+        if let (None, Some(law), Some(count)) = (log, self.law(), &mut self.count) {
             let others = self.foreign.rate() * 0.5;
-            let floor = (limit * (0.01 + standing.spare())).floor() + others;
-            wait = wait.max(count.wait(amount, floor, law, now));
+            wait = wait.max(count.wait(amount, floor + others, law, now));
         }
         wait
+    }
+
+    /// Where the provider keeps a log and no lower number is set: its limit, and what is in the log beyond what we reserved. That is
+    /// less than nothing where it takes back what was not used.
+    fn log(&self, now: Instant) -> Option<(f64, f64)> {
+        let (law, count) = (self.law()?, self.count.as_ref()?);
+        let set = self.ours().is_some_and(|(_, set)| set);
+        (count.slides(law) && !set).then(|| (law.limit, count.others(law, now)))
     }
 
     fn blocked_for(&mut self, now: Instant) -> Option<Duration> {

@@ -34,10 +34,13 @@ impl Default for Trial {
 }
 
 impl Trial {
-    /// In which time a call may go that else would wait for `wait`; `None`: it has to.
+    /// In which time a call may go that else would wait for `wait`, or more is known; `None`: it has to.
     pub(super) fn wait(&mut self, wait: Duration, now: Instant) -> Option<Duration> {
-        if wait <= FIRST || self.sent.is_some() {
+        if wait <= FIRST {
             return None;
+        }
+        if self.sent.is_some() {
+            return Some(self.interval);
         }
         let due = *self.due.get_or_insert(now + self.interval);
         Some(due.saturating_duration_since(now))

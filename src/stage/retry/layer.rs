@@ -66,6 +66,8 @@ struct Loop<'a> {
     turned: usize,
     /// The target that is coming back soonest, and when to ask again.
     hold: Option<(usize, Duration)>,
+    /// See [`GaveUp::held_for`].
+    held_for: Option<Duration>,
 }
 
 // === impl Shared ===
@@ -154,6 +156,7 @@ where
         error: None,
         turned: 0,
         hold: None,
+        held_for: None,
     };
     state.arrange();
     let mut at = Some(0);
@@ -379,6 +382,12 @@ impl Loop<'_> {
                     || class.is_callers_mistake()
                     || matches!(class, Class::ModelNotFound | Class::RoutingNoProvider))
             }
+            (Some(Error::Upstream(old)), Error::Limit(new)) => {
+                if old.verdict.class.is_rate_limit() && old.target.id == new.target.id {
+                    self.held_for = new.retry_after;
+                }
+                false
+            }
             (Some(Error::Upstream(_)), _) => false,
             // The last word on time.
             (Some(_), Error::Deadline(_)) => true,
@@ -394,7 +403,7 @@ impl Loop<'_> {
             (Some(_), _) => false,
         };
         if replaces {
-            self.error = Some(error);
+            (self.error, self.held_for) = (Some(error), None);
         }
     }
 
@@ -404,7 +413,8 @@ impl Loop<'_> {
             .take()
             .expect("the loop runs at least once and ends with an error");
         Error::Retry(Arc::new(GaveUp {
-            may_return: self.may_return(&last),
+            may_return: self.held_for.is_some() || self.may_return(&last),
+            held_for: self.held_for,
             last,
             route: Arc::clone(&self.plan.route.name),
         }))

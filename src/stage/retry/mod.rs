@@ -22,7 +22,7 @@ pub use self::{
     fruitless::Fruitless,
     layer::{Params, Retry, RetryLayer, Shared},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::error::Error;
 
@@ -36,4 +36,6 @@ pub struct GaveUp {
     pub route: Arc<str>,
     /// Whether a repeat of the caller's is one that the target can bear, should the error invite one.
     pub may_return: bool,
+    /// When a limit of ours that refused the repeat lets one go: truer than what the provider told before.
+    pub held_for: Option<Duration>,
 }
