@@ -38,6 +38,8 @@ pub(super) struct Count {
     by_headers: bool,
     /// In a fixed window: when all comes back.
     resets: Option<Instant>,
+    /// Where that is not told: it is over by then.
+    latest: Option<Instant>,
     /// The first end that was told, while it is not over.
     end: Option<Instant>,
     /// That end has receded.
@@ -95,6 +97,7 @@ impl Count {
             proved: None,
             by_headers: false,
             resets: None,
+            latest: None,
             end: None,
             slides: false,
             others: 0.0,
@@ -128,8 +131,32 @@ impl Count {
         }
     }
 
-    /// A refusal's text: so much was used of the limit, the refused call not counted.
-    pub(super) fn refused(&mut self, law: Law, mark: Mark, used: f64, taken: u64, now: Instant) {
+    /// A refusal's text: so much was used of the limit, the refused call not counted. `told`: what that asked, and the wait.
+    pub(super) fn refused(
+        &mut self,
+        law: Law,
+        mark: Mark,
+        used: f64,
+        told: Option<(f64, Duration)>,
+        taken: u64,
+        now: Instant,
+    ) {
+        if let Some((asked, wait)) = told {
+            // The wait of a bucket that refills is the time until what is missing has come back, which no window's end tells.
+            let refill = (used + asked - law.limit) / law.rate.max(1e-9);
+            // `used` is a whole number, and the wait may be one of seconds.
+            let unit = if asked <= 1.0 {
+                1.0 / law.rate.max(1e-3)
+            } else {
+                0.0
+            };
+            let near = (wait.as_secs_f64() - refill).abs() <= 0.1 * refill + 1.0 + unit;
+            if refill >= 0.0 && near {
+                self.proof = self.proof.max(PROOF);
+            } else if !self.by_headers {
+                self.proof = self.proof.min(0);
+            }
+        }
         if mark.at < self.heard {
             return;
         }
@@ -250,6 +277,13 @@ impl Count {
                 // A day's end is followed by the next one; of other windows nobody knows when they begin.
                 self.resets = law.fixed.then(|| resets + law.window());
             }
+            // Nobody knows its end either: no window is longer than it is.
+            if self.resets.is_some() {
+                self.latest = None;
+            } else if *self.latest.get_or_insert(now + law.window()) <= now {
+                self.level = self.level.max(law.limit);
+                self.latest = Some(now + law.window());
+            }
         } else {
             let passed = now.saturating_duration_since(self.at).as_secs_f64();
             self.level = (self.level + passed * law.rate).min(law.limit);
@@ -280,9 +314,11 @@ impl Count {
             return Duration::ZERO;
         }
         let refill = Duration::from_secs_f64(((need - level) / law.rate.max(1e-9)).min(1e8));
-        match self.resets {
-            Some(resets) if self.is_fixed(law) => resets.saturating_duration_since(now),
-            _ => refill,
+        match (self.resets, self.latest) {
+            _ if !self.is_fixed(law) => refill,
+            (Some(resets), _) => resets.saturating_duration_since(now),
+            (None, Some(latest)) => refill.min(latest.saturating_duration_since(now)),
+            (None, None) => refill,
         }
         .max(Duration::from_nanos(1))
     }
@@ -413,5 +449,44 @@ mod tests {
         assert!((count.level(LAW, later) - 10.0).abs() < 1e-6);
         assert_eq!(count.wait(11.0, 0.0, LAW, later), Duration::from_secs(1));
         assert!((count.level(LAW, start + Duration::from_secs(40)) - 600.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_fixed_window_of_unknown_end_ends_after_its_length() {
+        let start = Instant::now();
+        let mut count = Count::new(LAW, mark(start, 1), &reading(599, 40.0), 1, start).unwrap();
+        for n in 2..=3 {
+            count.hear(LAW, mark(start, n), &reading(10, 40.0), n, start);
+        }
+        // After its end nothing was told but that nothing is left.
+        let later = start + Duration::from_secs(50);
+        count.level(LAW, later);
+        let silent = Reading {
+            reset: None,
+            ..reading(0, 0.0)
+        };
+        count.hear(LAW, mark(later, 4), &silent, 4, later);
+        assert!(count.wait(1.0, 0.0, LAW, later) > Duration::ZERO);
+        let mut now = later;
+        // And so it does when nobody tells anything any more.
+        for _ in 0..3 {
+            now += Duration::from_secs(61);
+            assert_eq!(count.wait(1.0, 0.0, LAW, now), Duration::ZERO);
+            count.take(600.0);
+            assert!(count.wait(1.0, 0.0, LAW, now) > Duration::ZERO);
+        }
+    }
+
+    #[test]
+    fn a_refusals_wait_tells_a_bucket_that_refills_from_a_window() {
+        let start = Instant::now();
+        let mut count = Count::restored(600.0, start);
+        let one = |wait| Some((1.0, Duration::from_secs(wait)));
+        count.refused(LAW, mark(start, 1), 600.0, one(41), 1, start);
+        assert!(!count.refills());
+        count.refused(LAW, mark(start, 2), 600.0, one(0), 2, start);
+        assert!(count.refills());
+        count.refused(LAW, mark(start, 3), 600.0, one(23), 3, start);
+        assert!(!count.refills(), "that was chance");
     }
 }

@@ -27,6 +27,8 @@ const FADES_HELD: f64 = 15.0;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Foreign {
     anchor: Option<Anchor>,
+    /// Of this moment; it is not over.
+    now: Option<Anchor>,
     /// What others took, and in how many seconds; both fade.
     amount: f64,
     seconds: f64,
@@ -37,12 +39,20 @@ pub(super) struct Foreign {
     known: bool,
 }
 
+/// The mean of what the calls of a moment were told. One by one they would deceive: calls that leave together arrive in another
+/// order, and the reply to the first of ours may count all of them.
 #[derive(Clone, Copy, Debug)]
 struct Anchor {
-    at: Instant,
+    /// When the first of them was sent, and how much later they were on the whole, in seconds.
+    first: Instant,
+    later: f64,
     remaining: f64,
     reserved: f64,
     used: f64,
+    /// How many.
+    calls: f64,
+    /// One of them found it full.
+    full: bool,
 }
 
 /// One reply's word.
@@ -63,34 +73,34 @@ pub(super) struct Look {
 
 impl Foreign {
     pub(super) fn look(&mut self, look: Look) {
-        let after = look.mark.after as f64;
-        let here = Anchor {
-            at: look.mark.at,
-            remaining: look.remaining,
-            reserved: after,
-            used: after + look.mark.corrected,
-        };
-        let Some(anchor) = self.anchor else {
-            self.anchor = Some(here);
+        let Some(now) = &mut self.now else {
+            self.now = Some(Anchor::of(&look));
             return;
         };
-        let Some(time) = here
-            .at
-            .checked_duration_since(anchor.at)
-            .filter(|time| *time >= SHORTEST)
-        else {
+        let Some(time) = look.mark.at.checked_duration_since(now.first) else {
             return;
         };
-        self.anchor = Some(here);
-        let seconds = time.as_secs_f64();
+        if time < SHORTEST {
+            now.add(&look, time);
+            return;
+        }
+        let over = *now;
+        self.now = Some(Anchor::of(&look));
+        if let Some(anchor) = self.anchor.replace(over) {
+            self.compare(anchor, over, &look);
+        }
+    }
+
+    fn compare(&mut self, anchor: Anchor, here: Anchor, look: &Look) {
+        let refill = look.refill;
+        let time = here.first - anchor.first;
+        let seconds = (time.as_secs_f64() + here.later - anchor.later).max(1e-3);
         let fade = (-seconds / MEMORY).exp();
         let ours = (here.reserved - anchor.reserved).max(here.used - anchor.used);
-        let drop = anchor.remaining - here.remaining + look.refill * seconds;
-        // Full before or after, our own call apart: refill was lost, and the drop is not all that was taken.
-        let own = look.mark.amount as f64;
-        let full = look.limit - 0.01 * look.limit - own - look.rounding;
-        let lost = anchor.remaining >= full || here.remaining >= full;
-        let window_ended = look.refill == 0.0 && here.remaining > anchor.remaining;
+        let drop = anchor.remaining - here.remaining + refill * seconds;
+        // Full before or after: refill was lost, and the drop is not all that was taken.
+        let lost = anchor.full || here.full;
+        let window_ended = refill == 0.0 && here.remaining > anchor.remaining;
         if time > LONGEST || lost || window_ended {
             let half = if lost && look.held { FADES_HELD } else { FADES };
             let left = 0.5_f64.powf(seconds.min(FADES) / half);
@@ -122,11 +132,42 @@ impl Foreign {
 
     /// The limit has changed: figures of before and after are not comparable, what was found stays.
     pub(super) fn again(&mut self) {
-        self.anchor = None;
+        (self.anchor, self.now) = (None, None);
     }
 
     pub(super) fn restore(&mut self, rate: f64, limit: f64) {
         (self.rate, self.of, self.known) = (rate.max(0.0), limit, true);
+    }
+}
+
+// === impl Anchor ===
+
+impl Anchor {
+    fn of(look: &Look) -> Self {
+        let mut anchor = Self {
+            first: look.mark.at,
+            later: 0.0,
+            remaining: 0.0,
+            reserved: 0.0,
+            used: 0.0,
+            calls: 0.0,
+            full: false,
+        };
+        anchor.add(look, Duration::ZERO);
+        anchor
+    }
+
+    fn add(&mut self, look: &Look, later: Duration) {
+        self.calls += 1.0;
+        let reserved = look.mark.after as f64;
+        let mean = |mean: &mut f64, value: f64| *mean += (value - *mean) / self.calls;
+        mean(&mut self.later, later.as_secs_f64());
+        mean(&mut self.remaining, look.remaining);
+        mean(&mut self.reserved, reserved);
+        mean(&mut self.used, reserved + look.mark.corrected);
+        // Our own call apart.
+        let own = look.mark.amount as f64;
+        self.full |= look.remaining >= look.limit - 0.01 * look.limit - own - look.rounding;
     }
 }
 
@@ -166,6 +207,37 @@ mod tests {
         assert_eq!(after(5, 7.0, 3.0, 0.0), None, "five seconds are too few");
         let share = after(60, 7.0, 3.0, 0.0).unwrap();
         assert!((share - 0.3).abs() < 0.01, "{share}");
+    }
+
+    #[test]
+    fn calls_that_overtake_one_another_are_no_strangers() {
+        let (start, mut foreign) = (Instant::now(), Foreign::default());
+        let mut look = |seconds: f64, after: u64, remaining: f64| {
+            let mark = Mark {
+                at: start + Duration::from_secs_f64(seconds),
+                amount: 1,
+                after,
+                before: 0,
+                corrected: 0.0,
+            };
+            foreign.look(Look {
+                mark,
+                remaining,
+                limit: 60.0,
+                refill: 1.0,
+                rounding: 1.0,
+                held: false,
+            });
+        };
+        // Twenty at once arrive in the opposite order; then one a second.
+        for n in 1..=20_u32 {
+            look(0.01 * f64::from(n), n.into(), 60.0 - f64::from(21 - n));
+        }
+        for n in 21..=60_u32 {
+            look(f64::from(n - 20), n.into(), 40.0);
+        }
+        let share = foreign.share(1.0, 60.0).unwrap();
+        assert!(share < 0.02, "{share}");
     }
 
     #[test]

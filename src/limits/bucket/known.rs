@@ -7,6 +7,9 @@ use super::{
 };
 use crate::{limits::Source, triage::DayReset};
 
+/// Above this share of a limit, what is left is no sign of strangers.
+const PLENTY: f64 = 0.6;
+
 impl Bucket {
     /// What was learnt, and from whom.
     pub(super) fn learnt(&self) -> Option<(f64, Source)> {
@@ -95,7 +98,7 @@ impl Bucket {
             return None;
         }
         let (ours, _) = self.ours()?;
-        let whole = ours / self.window.as_secs_f64().max(1e-3);
+        let mut whole = ours / self.window.as_secs_f64().max(1e-3);
         let share = if self.strict() {
             SPARE
         } else {
@@ -106,6 +109,15 @@ impl Bucket {
                 .as_mut()
                 .map_or(0.0, |count| count.level(law, now))
                 / law.limit.max(1.0);
+            // What is left there is there for us too: nobody takes as much any more as we thought. Refused in spite of that, there is
+            // a shorter window that it says nothing of.
+            let surprised = self
+                .pace
+                .as_ref()
+                .is_some_and(|pace| pace.learnt().is_some());
+            if self.set.is_none() && !surprised {
+                whole += (law.rate - whole).max(0.0) * ((left - PLENTY) / (1.0 - PLENTY)).max(0.0);
+            }
             (0.9 + 0.5 * left).clamp(0.9, 1.0)
         };
         Some(Shape {

@@ -20,6 +20,7 @@ mod kept;
 mod known;
 mod pace;
 mod span;
+mod trial;
 mod window;
 
 #[cfg(test)]
@@ -37,6 +38,7 @@ use self::{
     guess::Guess,
     pace::Pace,
     span::Span,
+    trial::Trial,
     window::Window,
 };
 use super::{Kind, Source, heard::Reading};
@@ -75,6 +77,7 @@ pub struct Bucket {
     /// By a refusal: the limit, what headers said then, and when.
     text: Option<(f64, Option<f64>, Instant)>,
     guess: Option<Guess>,
+    trial: Trial,
     remembered: bool,
     /// Calls answered since a reply's head last told it.
     untold: u32,
@@ -188,6 +191,7 @@ impl Bucket {
             told: None,
             text: None,
             guess: None,
+            trial: Trial::default(),
             remembered: false,
             untold: 0,
             pace: None,
@@ -243,7 +247,28 @@ impl Bucket {
             return Room::Now;
         }
         self.wanted = Some(now);
-        Room::In(wait)
+        match self.trial(amount, standing, wait, now) {
+            Some(wait) if wait.is_zero() => Room::Now,
+            Some(sooner) => Room::In(sooner.min(wait)),
+            None => Room::In(wait),
+        }
+    }
+
+    /// When a call may go to see whether there is a window at all, where that is only guessed.
+    fn trial(
+        &mut self,
+        amount: f64,
+        standing: Standing,
+        wait: Duration,
+        now: Instant,
+    ) -> Option<Duration> {
+        let guessed = self.source() == Source::Tried && !self.kind.is_long();
+        if !guessed || self.blocked.is_some() || standing == Standing::Last {
+            return None;
+        }
+        let shape = self.shape(now)?;
+        let pace = self.pace.as_mut()?.wait(amount, 0.0, shape, now);
+        Some(self.trial.wait(wait, now)?.max(pace))
     }
 
     /// Takes it, whatever [`ask`](Self::ask) says.
@@ -252,6 +277,7 @@ impl Bucket {
         let amount = amount.min(LARGEST);
         self.taken = self.taken.saturating_add(amount);
         self.reserved = self.reserved.saturating_add(amount);
+        self.trial.goes(self.taken, now);
         if let Some(shape) = self.shape(now) {
             let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
             pace.take(amount as f64, shape, now);
@@ -279,6 +305,9 @@ impl Bucket {
             self.doubt(now);
         }
         let wanted = self.wanted.is_some_and(|wanted| wanted >= mark.at);
+        if self.trial.answered(mark.after) {
+            self.ring = (!self.kind.is_long()).then(|| Window::new(self.window, now));
+        }
         if let Some(guess) = &mut self.guess
             && self.told.is_none()
         {
@@ -295,6 +324,7 @@ impl Bucket {
     pub fn settle(&mut self, mark: Mark, actual: u64, now: Instant) {
         let actual = actual.min(LARGEST);
         self.reserved = self.reserved.saturating_sub(mark.amount);
+        self.trial.over(mark.after);
         self.corrected += actual as f64 - mark.amount as f64;
         // Whether a log takes back what was not used it tells itself.
         let kept = actual > 0 && self.log(now).is_some();
@@ -355,7 +385,6 @@ impl Bucket {
             Some(count) => count.hear(law, mark, reading, self.taken, now),
             None => self.count = Count::new(law, mark, reading, self.taken, now),
         }
-        let fixed = self.count.as_ref().is_some_and(|count| count.is_fixed(law));
         if !self.kind.is_long()
             && !self.refills()
             && let Some(length) = self.span.hear(
@@ -377,7 +406,8 @@ impl Bucket {
                 mark,
                 remaining: remaining as f64,
                 limit: law.limit,
-                refill: if fixed { 0.0 } else { law.rate },
+                // Before that is certain, a window that gives nothing back until its end would look like a stranger.
+                refill: if self.refills() { law.rate } else { 0.0 },
                 rounding: f64::from(reading.rounding),
                 held: self
                     .wanted
@@ -415,7 +445,12 @@ impl Bucket {
             let count = self
                 .count
                 .get_or_insert_with(|| Count::restored(law.limit, mark.at));
-            count.refused(law, mark, used as f64, self.taken, now);
+            let told = refusal
+                .requested
+                .map(|n| n as f64)
+                .zip(refusal.wait)
+                .filter(|_| limit.is_some());
+            count.refused(law, mark, used as f64, told, self.taken, now);
         } else if let Some(law) = law
             && self.kind.is_long()
         {
@@ -463,7 +498,9 @@ impl Bucket {
 
     /// A limit that no header tells is tried upwards, from what is known of it.
     fn try_upwards(&mut self, mark: Mark, refusal: &Refusal, now: Instant) {
-        if self.told.is_some() || self.kind.is_long() {
+        // One that only went to see measures nothing.
+        let went_to_see = self.trial.refused(mark.after);
+        if self.told.is_some() || self.kind.is_long() || went_to_see {
             return;
         }
         if let Some(limit) = refusal.limit {

@@ -125,6 +125,66 @@ fn a_refusal_with_room_left_blocks_for_the_told_time_and_shrinks_the_burst() {
     assert!(bucket.view(later).unwrap().burst < before);
 }
 
+/// No header, no number, and a bucket that was full at first: the minute after the first refusal is not spent waiting.
+#[test]
+fn after_a_refusal_without_numbers_one_goes_to_see_and_others_follow() {
+    let start = Instant::now();
+    let mut bucket = bucket(Kind::Requests, start);
+    let (mut level, mut refused) = (600.0_f64, 0);
+    let mut passed = [0; 12];
+    for tick in 0..1_200_u32 {
+        let now = start + Duration::from_millis(u64::from(tick) * 100);
+        level = (level + 1.0).min(600.0);
+        for _ in 0..10 {
+            if bucket.ask(1, Standing::First, now) != Room::Now {
+                break;
+            }
+            let mark = bucket.take(1, now);
+            if level >= 1.0 {
+                level -= 1.0;
+                passed[tick as usize / 100] += 1;
+                bucket.answered(mark, now);
+                bucket.settle(mark, 1, now);
+            } else {
+                refused += 1;
+                bucket.refused(mark, &Refusal::default(), now);
+                bucket.settle(mark, 1, now);
+            }
+        }
+    }
+    assert!(passed[1..].iter().all(|passed| *passed >= 50), "{passed:?}");
+    assert!(passed[6..].iter().sum::<i32>() >= 540, "{passed:?}");
+    assert!(refused < 25, "{refused}");
+}
+
+/// Mistral's way: what is left is told, and never when it comes back.
+#[test]
+fn a_window_that_gives_nothing_back_until_its_end_is_no_stranger() {
+    let start = Instant::now();
+    let mut bucket = bucket(Kind::Requests, start);
+    let mut used = 0;
+    let mut passed = 0;
+    for tick in 0..3_000_u32 {
+        let now = start + Duration::from_millis(u64::from(tick) * 100);
+        if tick % 600 == 0 {
+            used = 0;
+        }
+        while bucket.ask(1, Standing::First, now) == Room::Now {
+            let mark = bucket.take(1, now);
+            assert!(used < 600, "refused at {tick}");
+            used += 1;
+            passed += 1;
+            let mut reading = told(Kind::Requests, 600, 600 - used, 0.0);
+            reading.reset = None;
+            bucket.heard(mark, &reading, now);
+            bucket.answered(mark, now);
+            bucket.settle(mark, 1, now);
+        }
+    }
+    assert!(passed > 600 * 5 * 95 / 100, "{passed}");
+    assert!(bucket.foreign_share().unwrap_or_default() < 0.02);
+}
+
 /// A first call that was refused once set the limit to one a minute.
 #[test]
 fn who_refuses_from_the_beginning_tells_nothing_of_a_limit() {

@@ -73,7 +73,11 @@ pub(super) fn resolve(
         };
         heard.add(numbers.reading(kind, 1));
     }
-    if let Some(numbers) = numbers(C::Tokens) {
+    // Anthropic's counter of all tokens may be a copy of the limit that is nearest, input's or output's: not one of both together.
+    let limit = |counter: Counter| counters.of(counter).limit;
+    let split = [limit(C::InputTokens), limit(C::OutputTokens)];
+    let copy = limit(C::Tokens).is_some() && split.contains(&limit(C::Tokens));
+    if let Some(numbers) = numbers(C::Tokens).filter(|_| !copy) {
         let day = way != LimitHeaders::Groq && numbers.is_by_day(Kind::Tokens);
         let kind = if day {
             Kind::TokensPerDay

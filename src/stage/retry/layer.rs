@@ -237,7 +237,7 @@ impl Loop<'_> {
         if index >= self.turned {
             self.turned = index + 1;
             if self.call().sdk.retry_count == 0 {
-                self.targets[index].fruitless.call();
+                self.targets[index].fruitless.call(Instant::now());
             }
         }
         Attempt {
@@ -280,7 +280,7 @@ impl Loop<'_> {
         let decision = decide(failure, &situation, &self.shared.params);
         match decision {
             // The budgets are for repeats; moving to the next target is not one.
-            Decision::Again(_) if !self.may_repeat(index) => decide(
+            Decision::Again(_) if !self.may_repeat(index, failure.verdict.class) => decide(
                 failure,
                 &Situation {
                     attempts_left: 0,
@@ -292,8 +292,15 @@ impl Loop<'_> {
         }
     }
 
-    fn may_repeat(&self, index: usize) -> bool {
+    fn may_repeat(&self, index: usize, class: Class) -> bool {
         let fruitless = &self.targets[index].fruitless;
+        // The limit's queue lets it go again at the provider's own pace: that is no storm, and refusing would help nobody.
+        if class.is_rate_limit()
+            && class != Class::RateLimitedRamp
+            && fruitless.is_young(Instant::now())
+        {
+            return true;
+        }
         if !fruitless.repeat(self.shared.params.budget) {
             return false;
         }
