@@ -142,6 +142,7 @@ mod tests {
                 amount: 1,
                 after: reserved as u64,
                 before: 0,
+                leaving: 0,
                 corrected: corrected * f64::from(second),
             };
             foreign.look(Look {
@@ -178,6 +179,7 @@ mod tests {
                 amount: 5,
                 after: u64::from(second) * 5,
                 before: 0,
+                leaving: 0,
                 corrected: 3.0 * f64::from(second),
             };
             let remaining = 300.0 + f64::from(second) * (10.0 - 8.0);
@@ -204,6 +206,7 @@ mod tests {
                     amount: 1,
                     after: u64::from(second),
                     before: 0,
+                    leaving: 0,
                     corrected: 0.0,
                 };
                 foreign.look(Look {
@@ -229,6 +232,7 @@ mod tests {
                 amount: 1,
                 after: u64::from(second),
                 before: 0,
+                leaving: 0,
                 corrected: 0.0,
             };
             foreign.look(Look {

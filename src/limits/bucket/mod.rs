@@ -117,6 +117,8 @@ pub struct Mark {
     after: u64,
     /// Taken in the window before it.
     before: u64,
+    /// Of these, what may have left the window already.
+    leaving: u64,
     /// Corrections by then.
     corrected: f64,
 }
@@ -222,7 +224,8 @@ impl Bucket {
 
     /// Takes it, whatever [`ask`](Self::ask) says.
     pub fn take(&mut self, amount: u64, now: Instant) -> Mark {
-        let before = self.ring.as_mut().map_or(0, |ring| ring.sum(now));
+        let ring = self.ring.as_mut();
+        let (before, leaving) = ring.map_or((0, 0), |ring| (ring.sum(now), ring.leaving()));
         let amount = amount.min(LARGEST);
         self.taken = self.taken.saturating_add(amount);
         self.reserved = self.reserved.saturating_add(amount);
@@ -241,6 +244,7 @@ impl Bucket {
             amount,
             after: self.taken,
             before,
+            leaving,
             corrected: self.corrected,
         }
     }
