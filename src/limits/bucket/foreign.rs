@@ -23,6 +23,9 @@ const ENOUGH: f64 = 10.0;
 const FADES: f64 = 300.0;
 const FADES_HELD: f64 = 15.0;
 
+/// Times the reserved.
+const MOST_SURCHARGE: f64 = 20.0;
+
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Foreign {
@@ -30,6 +33,10 @@ pub(super) struct Foreign {
     /// What others took, and in how many seconds; both fade.
     amount: f64,
     seconds: f64,
+    /// What was missing there, what we reserved and what was used in those seconds; all fade.
+    drop: f64,
+    reserved: f64,
+    used: f64,
     /// Last told, per second.
     rate: f64,
     known: bool,
@@ -98,6 +105,9 @@ impl Foreign {
         }
         self.amount = self.amount * fade + (drop - ours);
         self.seconds = self.seconds * fade + seconds;
+        self.drop = self.drop * fade + drop;
+        self.reserved = self.reserved * fade + here.reserved - anchor.reserved;
+        self.used = self.used * fade + here.used - anchor.used;
         if self.seconds >= ENOUGH.min(MEMORY) {
             self.rate = (self.amount / self.seconds).max(0.0);
             self.known = true;
@@ -108,6 +118,16 @@ impl Foreign {
     pub(super) fn share(&self, rate: f64) -> Option<f64> {
         self.known
             .then(|| (self.rate / rate.max(1e-9)).clamp(0.0, 1.0))
+    }
+
+    /// What the provider charges in the end of what is used beyond the reserved: its share of the reserved; 0: nothing of it.
+    pub(super) fn surcharge(&self) -> f64 {
+        let beyond = self.used - self.reserved;
+        if self.seconds < ENOUGH || self.reserved < 1.0 || beyond < 0.1 * self.reserved {
+            return 0.0;
+        }
+        let charged = (self.drop - self.reserved).clamp(0.0, beyond);
+        (charged / self.reserved).min(MOST_SURCHARGE)
     }
 
     /// Per second.
@@ -193,6 +213,8 @@ mod tests {
             });
         }
         assert!(foreign.share(10.0).unwrap() < 0.001);
+        // 3 of 5: the provider charges all of it.
+        assert!((foreign.surcharge() - 0.6).abs() < 0.01);
     }
 
     #[test]
