@@ -46,7 +46,7 @@ pub(crate) struct Costs {
 
 /// Answers at once, with a head full of limits that nobody reaches.
 #[derive(Clone, Debug)]
-struct Instantly(Arc<HeaderMap>);
+pub(crate) struct Instantly(Arc<HeaderMap>);
 
 // === impl Costs ===
 
@@ -72,7 +72,7 @@ async fn measure(calls: u32) -> Result<Costs> {
         max_wait: Duration::from_secs(30),
         last: true,
     };
-    let below = Instantly(Arc::new(heads()));
+    let below = Instantly::new();
     let above = LimitLayer::new(Arc::<Limits>::default()).layer(below.clone());
     let headers = heads();
     let (provider, now) = (&attempt.target.upstream.provider, SystemTime::now());
@@ -112,6 +112,14 @@ pub(crate) fn cpu() -> Result<Duration> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
     let nanos = text.split_ascii_whitespace().next().ok_or("no figures")?;
     Ok(Duration::from_nanos(nanos.parse()?))
+}
+
+// === impl Instantly ===
+
+impl Instantly {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(heads()))
+    }
 }
 
 fn heads() -> HeaderMap {

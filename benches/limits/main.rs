@@ -21,6 +21,7 @@ mod dice;
 mod driver;
 mod figures;
 mod hidden;
+mod memory;
 mod report;
 mod scenario;
 mod world;
@@ -55,6 +56,14 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stdout, reason = "the table is what this is for")]
 fn run(args: &Args) -> Result<ExitCode> {
+    if args.memory_child {
+        println!("{}", memory::measure_here()?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let whole = args.only.is_empty() && args.who.is_empty();
+    if args.write && (!whole || cfg!(debug_assertions)) {
+        return Err("--write needs the whole of it, of a release build: `cargo bench --bench limits -- --write`".into());
+    }
     let scenarios: Vec<_> = scenario::all()
         .into_iter()
         .filter(|one| args.wants(one.name))
@@ -63,10 +72,8 @@ fn run(args: &Args) -> Result<ExitCode> {
         .into_iter()
         .filter(|one| args.wants(one.name))
         .collect();
-    if scenarios.is_empty()
-        && crowds.is_empty()
-        && !args.wants(cost::NAME)
-        && !args.wants(contended::NAME)
+    let others = [(cost::NAME, cost::ABOUT), (memory::NAME, memory::ABOUT), (contended::NAME, contended::ABOUT)];
+    if scenarios.is_empty() && crowds.is_empty() && !others.iter().any(|(name, _)| args.wants(name))
     {
         return Err("nothing has such a name; see --names".into());
     }
@@ -77,8 +84,10 @@ fn run(args: &Args) -> Result<ExitCode> {
         crowds
             .iter()
             .for_each(|one| println!("{:<20} {}", one.name, one.about));
-        println!("{:<20} {}", cost::NAME, cost::ABOUT);
-        println!("{:<20} {}", contended::NAME, contended::ABOUT);
+        others
+            .iter()
+            .filter(|(name, _)| args.wants(name))
+            .for_each(|(name, about)| println!("{name:<20} {about}"));
         return Ok(ExitCode::SUCCESS);
     }
     let mut report = Report::default();
@@ -114,6 +123,9 @@ fn run(args: &Args) -> Result<ExitCode> {
                 contended::measure(apps)?
             );
         }
+    }
+    if args.wants(memory::NAME) {
+        println!("{}", report.memory(memory::measure()?));
     }
     if args.write {
         report.write(Path::new(PAGE))?;

@@ -20,6 +20,8 @@ const MOST_PROOF: i16 = 8;
 const LEAST_PROOF: i16 = -120;
 /// Ends of windows that lie no further apart are the same one's.
 const SAME_END: Duration = Duration::from_secs(2);
+/// Of what a reply says is less than was thought, so much is believed.
+const BELIEF: f64 = 0.05;
 /// Replies that come closer together are one.
 const APART: Duration = Duration::from_millis(200);
 
@@ -161,7 +163,7 @@ impl Count {
             return;
         }
         self.sync(law, mark, law.limit - used, None, taken, now);
-        self.others = used - mark.before as f64;
+        self.others = beyond(used, mark, 0);
     }
 
     fn sync(
@@ -174,7 +176,9 @@ impl Count {
         now: Instant,
     ) {
         self.heard = self.heard.max(mark.at);
-        self.others = law.limit - remaining - (mark.before + mark.amount) as f64;
+        let beyond = beyond(law.limit - remaining, mark, mark.amount);
+        // Calls overtake one another on the way, and are missing there: less is believed by and by, more at once.
+        self.others = beyond.max(self.others + BELIEF * (beyond - self.others));
         let since = taken.saturating_sub(mark.after) as f64;
         if self.is_fixed(law) {
             self.resets = reset.map_or(self.resets, |reset| Some(self.end(mark.at + reset, now)));
@@ -329,6 +333,13 @@ impl Count {
     }
 }
 
+/// How much more than what we reserved is in a log that has `used`; `own`: the call itself, where it is in there.
+fn beyond(used: f64, mark: Mark, own: u64) -> f64 {
+    let ours = (mark.before + own) as f64;
+    // Between the two nobody knows.
+    (used - ours).max(0.0) + (used - ours + mark.leaving as f64).min(0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -357,6 +368,7 @@ mod tests {
             amount: 1,
             after,
             before: 0,
+            leaving: 0,
             corrected: 0.0,
         }
     }

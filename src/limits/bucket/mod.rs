@@ -139,6 +139,8 @@ pub struct Mark {
     after: u64,
     /// Taken in the window before it.
     before: u64,
+    /// Of these, what may have left the window already.
+    leaving: u64,
     /// Corrections by then.
     corrected: f64,
 }
@@ -273,14 +275,15 @@ impl Bucket {
 
     /// Takes it, whatever [`ask`](Self::ask) says.
     pub fn take(&mut self, amount: u64, now: Instant) -> Mark {
-        let before = self.ring.as_mut().map_or(0, |ring| ring.sum(now));
+        let ring = self.ring.as_mut();
+        let (before, leaving) = ring.map_or((0, 0), |ring| (ring.sum(now), ring.leaving()));
         let amount = amount.min(LARGEST);
         self.taken = self.taken.saturating_add(amount);
         self.reserved = self.reserved.saturating_add(amount);
         self.trial.goes(self.taken, now);
         if let Some(shape) = self.shape(now) {
             let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
-            pace.take(amount as f64, shape, now);
+            pace.take(amount as f64 * (1.0 + self.foreign.surcharge()), shape, now);
         }
         if let Some(ring) = &mut self.ring {
             ring.take(amount, now);
@@ -293,6 +296,7 @@ impl Bucket {
             amount,
             after: self.taken,
             before,
+            leaving,
             corrected: self.corrected,
         }
     }
@@ -343,6 +347,8 @@ impl Bucket {
                 count.give_back(mark.amount as f64 - actual as f64);
             } else if actual == 0 && !count.has_heard(mark) {
                 count.give_back(mark.amount as f64);
+            } else if actual > mark.amount && self.foreign.surcharge() > 0.0 {
+                count.take((actual - mark.amount) as f64);
             }
         }
         let Some(pace) = &mut self.pace else { return };
@@ -381,9 +387,10 @@ impl Bucket {
         let (Some(law), Some(remaining)) = (self.law(), reading.remaining) else {
             return;
         };
+        let taken = self.charged_since(mark);
         match &mut self.count {
-            Some(count) => count.hear(law, mark, reading, self.taken, now),
-            None => self.count = Count::new(law, mark, reading, self.taken, now),
+            Some(count) => count.hear(law, mark, reading, taken, now),
+            None => self.count = Count::new(law, mark, reading, taken, now),
         }
         if !self.kind.is_long()
             && !self.refills()
@@ -476,6 +483,17 @@ impl Bucket {
         };
         let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
         pace.surprised(mark.at, shape, now)
+    }
+
+    /// What we reserved, and what was charged beyond it since `mark`.
+    fn charged_since(&self, mark: Mark) -> u64 {
+        let more = (self.corrected - mark.corrected).max(0.0);
+        let charged = if self.foreign.surcharge() > 0.0 {
+            more
+        } else {
+            0.0
+        };
+        self.taken.saturating_add(charged as u64)
     }
 
     /// The window has this length.
@@ -587,9 +605,11 @@ impl Bucket {
         let mut wait = self.blocked_for(now).unwrap_or_default();
         if let Some(shape) = self.shape(now) {
             let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
-            wait = wait.max(pace.wait(amount, standing.floor(), shape, now));
+            let whole = amount * (1.0 + self.foreign.surcharge());
+            wait = wait.max(pace.wait(whole, standing.floor(), shape, now));
         }
         let floor = (limit * (0.01 + standing.spare())).floor();
+        let surcharge = self.foreign.surcharge();
         let log = self.log(now);
         let most = match log {
             Some((limit, others)) => Some(limit - others - floor),
@@ -603,7 +623,9 @@ impl Bucket {
         }
         if let (None, Some(law), Some(count)) = (log, self.law(), &mut self.count) {
             let others = self.foreign.rate() * 0.5;
-            wait = wait.max(count.wait(amount, floor + others, law, now));
+            // Calls under way are going to take more than they have reserved, too.
+            let coming = (self.reserved as f64 + amount) * surcharge;
+            wait = wait.max(count.wait(amount, floor + others + coming, law, now));
         }
         wait
     }

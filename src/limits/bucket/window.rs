@@ -38,6 +38,11 @@ impl Window {
         self.sum
     }
 
+    /// Of the sum, what is as old as the window, more or less.
+    pub(super) fn leaving(&self) -> u64 {
+        self.taken[Self::place(self.newest + 1)]
+    }
+
     /// How long until `amount` more fits under `most`, if nobody else takes any; `amount <= most`.
     pub(super) fn wait(&mut self, amount: u64, most: u64, now: Instant) -> Duration {
         self.advance(now);
