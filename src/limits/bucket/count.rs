@@ -222,7 +222,8 @@ impl Count {
 
     fn look_at_end(&mut self, at: Instant, told: Instant) {
         match self.end {
-            Some(end) if at < end && told > end + SAME_END => {
+            // Sent shortly before the end, a call arrives behind it: the next window's end is not this one's.
+            Some(end) if at + SAME_END < end && told > end + SAME_END => {
                 (self.slides, self.end) = (true, Some(told));
             }
             Some(end) if at < end => {}
@@ -431,6 +432,21 @@ mod tests {
             assert_eq!((count.slides(LAW), count.is_fixed(LAW)), (recedes, stays));
             assert!(!count.refills());
         }
+    }
+
+    #[test]
+    fn a_call_that_arrives_behind_the_end_of_a_window_makes_no_log_of_it() {
+        let start = Instant::now();
+        let mut count = Count::restored(600.0, start);
+        for (n, (sent, reset)) in [(0.0, 60.0), (20.0, 40.0), (40.0, 20.0), (59.98, 60.0)]
+            .into_iter()
+            .enumerate()
+        {
+            let now = start + Duration::from_secs_f64(sent);
+            let n = n as u64 + 1;
+            count.hear(LAW, mark(now, n), &reading(600 - n, reset), n, now);
+        }
+        assert!(count.is_fixed(LAW) && !count.slides(LAW));
     }
 
     #[test]

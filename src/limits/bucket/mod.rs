@@ -635,7 +635,8 @@ impl Bucket {
     fn log(&self, now: Instant) -> Option<(f64, f64)> {
         let (law, count) = (self.law()?, self.count.as_ref()?);
         let set = self.ours().is_some_and(|(_, set)| set);
-        (count.slides(law) && !set).then(|| (law.limit, count.others(law, now)))
+        let log = !self.kind.is_long() && count.slides(law);
+        (log && !set).then(|| (law.limit, count.others(law, now)))
     }
 
     fn blocked_for(&mut self, now: Instant) -> Option<Duration> {
