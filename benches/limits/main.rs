@@ -72,7 +72,11 @@ fn run(args: &Args) -> Result<ExitCode> {
         .into_iter()
         .filter(|one| args.wants(one.name))
         .collect();
-    let others = [(cost::NAME, cost::ABOUT), (memory::NAME, memory::ABOUT), (contended::NAME, contended::ABOUT)];
+    let others = [
+        (cost::NAME, cost::ABOUT),
+        (memory::NAME, memory::ABOUT),
+        (contended::NAME, contended::ABOUT),
+    ];
     if scenarios.is_empty() && crowds.is_empty() && !others.iter().any(|(name, _)| args.wants(name))
     {
         return Err("nothing has such a name; see --names".into());

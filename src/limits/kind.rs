@@ -68,6 +68,14 @@ impl Kind {
         }
     }
 
+    /// The kind in a sentence.
+    pub fn words(self) -> String {
+        match self {
+            Self::Concurrency => "calls at once".to_owned(),
+            kind => kind.as_str().replace('_', " "),
+        }
+    }
+
     /// The time in which the limit may be used once.
     pub const fn window(self) -> Duration {
         match self {

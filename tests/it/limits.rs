@@ -155,7 +155,11 @@ async fn a_request_larger_than_a_learnt_limit_is_refused_at_once_or_goes_where_i
             );
             assert_eq!(answer.json()["error"]["type"], "weir_error");
             let advice = answer.header("x-weir-advice");
-            for words in ["estimated at 50", "tokens_per_minute = 1000", "Shrink"] {
+            for words in [
+                "estimated at 50",
+                "limit of 1000 tokens per minute",
+                "Shrink",
+            ] {
                 assert!(advice.contains(words), "{advice}");
             }
             assert_eq!(

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::*;
+use crate::limits::heard::Reading;
 
 const LIMIT: f64 = 60_000.0;
 const MINUTE: Duration = Duration::from_secs(60);

@@ -18,6 +18,7 @@ mod foreign;
 mod guess;
 mod kept;
 mod known;
+mod learn;
 mod pace;
 mod span;
 mod trial;
@@ -41,7 +42,7 @@ use self::{
     trial::Trial,
     window::Window,
 };
-use super::{Kind, Source, heard::Reading};
+use super::{Kind, Source};
 use crate::triage::DayReset;
 
 /// Of a rate that is held to without the provider's count, so much is used: clocks and networks differ.
@@ -359,212 +360,6 @@ impl Bucket {
             let more = (actual - mark.amount) as f64;
             if let Some(pace) = &mut self.pace {
                 pace.take(more, shape, now);
-            }
-        }
-    }
-
-    /// A reply to the call that took `mark` tells this.
-    pub fn heard(&mut self, mark: Mark, reading: &Reading, now: Instant) {
-        if let Some(window) = reading.window.filter(|window| !window.is_zero()) {
-            self.lasts(window, now);
-        }
-        let limit = reading.limit.filter(|limit| (1..=LARGEST).contains(limit));
-        let limit = limit.map(|limit| limit as f64);
-        if let Some(limit) = limit
-            && self
-                .count
-                .as_ref()
-                .is_none_or(|count| count.heard_at() <= mark.at)
-        {
-            if self.told != Some(limit) {
-                self.foreign.again();
-            }
-            self.told = Some(limit);
-            (self.remembered, self.untold) = (false, 0);
-            let stale = |at: Instant| now.saturating_duration_since(at) > TEXT_HOLDS;
-            self.text = self.text.filter(|(_, _, at)| !stale(*at));
-        }
-        let (Some(law), Some(remaining)) = (self.law(), reading.remaining) else {
-            return;
-        };
-        let taken = self.charged_since(mark);
-        match &mut self.count {
-            Some(count) => count.hear(law, mark, reading, taken, now),
-            None => self.count = Count::new(law, mark, reading, taken, now),
-        }
-        if !self.kind.is_long()
-            && !self.refills()
-            && let Some(length) = self.span.hear(
-                mark,
-                remaining as f64,
-                reading.reset,
-                law.limit,
-                self.window,
-            )
-        {
-            self.lasts(length, now);
-        }
-        if self.span.is_longer(self.window) {
-            self.lasts(self.kind.window(), now);
-        }
-        let slides = self.count.as_ref().is_some_and(|count| count.slides(law));
-        if !self.kind.is_long() && !slides {
-            self.foreign.look(Look {
-                mark,
-                remaining: remaining as f64,
-                limit: law.limit,
-                // Before that is certain, a window that gives nothing back until its end would look like a stranger.
-                refill: if self.refills() { law.rate } else { 0.0 },
-                rounding: f64::from(reading.rounding),
-                held: self
-                    .wanted
-                    .is_some_and(|wanted| now.saturating_duration_since(wanted) < HELD),
-            });
-        }
-    }
-
-    /// The provider refused the call that took `mark`, for this limit, and what its reply's head told was heard. Whether it had room, as
-    /// far as anybody knew. The caller settles too.
-    pub fn refused(&mut self, mark: Mark, refusal: &Refusal, now: Instant) -> bool {
-        let amount = refusal.requested.map_or(mark.amount as f64, |n| n as f64);
-        let refusal = &Refusal {
-            limit: refusal.limit.filter(|limit| (1..=LARGEST).contains(limit)),
-            ..*refusal
-        };
-        if let Some(limit) = refusal.limit {
-            self.text = Some((limit as f64, self.told, now));
-            self.remembered = false;
-        }
-        let (limit, used) = (refusal.limit, refusal.used);
-        let numbers = limit
-            .zip(used)
-            .map(|(limit, used)| limit as f64 - used as f64);
-        let law = self.law();
-        // What was left there, this call not counted.
-        let left = numbers.or_else(|| {
-            let count = self.count.as_mut()?;
-            let heard = count.heard_at() == mark.at;
-            heard
-                .then(|| law.map(|law| count.level(law, now)))
-                .flatten()
-        });
-        if let (Some(law), Some(used)) = (law, used) {
-            let count = self
-                .count
-                .get_or_insert_with(|| Count::restored(law.limit, mark.at));
-            let told = refusal
-                .requested
-                .map(|n| n as f64)
-                .zip(refusal.wait)
-                .filter(|_| limit.is_some());
-            count.refused(law, mark, used as f64, told, self.taken, now);
-        } else if let Some(law) = law
-            && self.kind.is_long()
-        {
-            // A day is over: nothing is left until it is told to come back.
-            let count = self.count.get_or_insert_with(|| Count::restored(0.0, now));
-            count.empty(law, now, refusal.wait);
-        }
-        self.try_upwards(mark, refusal, now);
-        if self.span.refused() {
-            self.lasts(self.kind.window(), now);
-        }
-        let empty = left.is_some_and(|left| left < amount);
-        if let Some(wait) = refusal.wait.filter(|_| numbers.is_none() || !empty) {
-            let longest = self.window + self.window / 10;
-            let until = now + wait.min(longest);
-            self.blocked = Some(self.blocked.map_or(until, |blocked| blocked.max(until)));
-        }
-        if empty || self.kind.is_long() {
-            return false;
-        }
-        let Some(shape) = self.shape(now) else {
-            return false;
-        };
-        let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
-        pace.surprised(mark.at, shape, now)
-    }
-
-    /// What we reserved, and what was charged beyond it since `mark`.
-    fn charged_since(&self, mark: Mark) -> u64 {
-        let more = (self.corrected - mark.corrected).max(0.0);
-        let charged = if self.foreign.surcharge() > 0.0 {
-            more
-        } else {
-            0.0
-        };
-        self.taken.saturating_add(charged as u64)
-    }
-
-    /// The window has this length.
-    fn lasts(&mut self, window: Duration, now: Instant) {
-        if window != self.window {
-            self.window = window;
-            self.ring = (!self.kind.is_long()).then(|| Window::new(window, now));
-            self.foreign.again();
-        }
-    }
-
-    /// The last run was told a limit, and this one is not: it may be another one by now.
-    fn doubt(&mut self, now: Instant) {
-        self.remembered = false;
-        let Some(told) = self.told.take() else { return };
-        (self.count, self.foreign) = (None, Foreign::default());
-        // Of a day nothing is found by trying.
-        self.guess = (!self.kind.is_long()).then(|| Guess::known(told, now));
-    }
-
-    /// A limit that no header tells is tried upwards, from what is known of it.
-    fn try_upwards(&mut self, mark: Mark, refusal: &Refusal, now: Instant) {
-        // One that only went to see measures nothing.
-        let went_to_see = self.trial.refused(mark.after);
-        if self.told.is_some() || self.kind.is_long() || went_to_see {
-            return;
-        }
-        if let Some(limit) = refusal.limit {
-            let limit = limit as f64;
-            let same = self.guess.is_some_and(|guess| guess.begun_at(limit));
-            match &mut self.guess {
-                Some(guess) if same => guess.too_high(mark.at, now),
-                _ => self.guess = Some(Guess::known(limit, now)),
-            }
-            return;
-        }
-        let window = self.window.as_secs_f64();
-        let length = self.window;
-        let lately = self
-            .refused_lately
-            .get_or_insert_with(|| Window::new(length, mark.at));
-        let before = mark.before.saturating_sub(lately.sum(now));
-        lately.take(mark.amount, now);
-        let taken = (mark.after - mark.amount).saturating_sub(self.refused);
-        self.refused = self.refused.saturating_add(mark.amount);
-        let refused = guess::Refused {
-            sent: mark.at,
-            taken: taken as f64,
-            within: before as f64,
-            wait: refusal.wait,
-            ones: self.kind.counts_requests(),
-        };
-        // Who refuses from the beginning has other reasons than what we send.
-        let serves = self
-            .answered
-            .is_some_and(|at| now.saturating_duration_since(at) <= length);
-        // Nothing was answered since the guess was made: those under way were refused as well, and it was none.
-        let none = self
-            .guess
-            .is_some_and(|guess| refused.sent > guess.changed());
-        if !serves && none {
-            (self.guess, self.only_refuses) = (None, true);
-        }
-        if refused.within < TELLING || self.only_refuses {
-            return;
-        }
-        match &mut self.guess {
-            Some(guess) => guess.refused(refused, window, now),
-            None => {
-                self.sure = serves;
-                self.guess = Some(Guess::new(refused, window, now));
             }
         }
     }

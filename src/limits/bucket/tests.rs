@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::SavedBucket;
+use crate::limits::heard::Reading;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

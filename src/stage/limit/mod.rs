@@ -114,11 +114,9 @@ fn advice(binds: &Binds, retry_after: Option<Duration>) -> String {
         false => "ask the provider for a higher limit, or add a fallback target".to_owned(),
     };
     match retry_after {
-        Some(_) => format!(
-            "The limit is reached for now ({binds}). Come back after the told time, or {raise}."
-        ),
+        Some(_) => format!("Reached for now: {binds}. Come back after the told time, or {raise}."),
         None => format!(
-            "This request alone is estimated at {} and the whole limit is less ({binds}): waiting never helps. Shrink the \
+            "This request alone is estimated at {}, which is more than {binds}: waiting never helps. Shrink the \
              request (input, or the declared maximum of the answer), or {raise}.",
             binds.asked
         ),
@@ -129,8 +127,8 @@ impl std::fmt::Display for Binds {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let known = if self.set { "set" } else { "learnt" };
         match self.limit {
-            Some(limit) => write!(f, "{} = {limit}, {known}", self.kind),
-            None => write!(f, "{}, {known}", self.kind),
+            Some(limit) => write!(f, "the {known} limit of {limit} {}", self.kind.words()),
+            None => write!(f, "the {known} limit of {}", self.kind.words()),
         }
     }
 }
