@@ -27,7 +27,7 @@ use crate::{
     call::Target,
     config::{App, CachePolicy, Config, Remember, UpstreamKey},
     failures::Failures,
-    limits::{Keeper, Kept, Sources, Store},
+    limits::{self, Keeper, Kept, Sources, Store},
     outage::{self, Outages},
     stage::{
         admit, breaker, cache, ingress, limit, quota,
@@ -133,6 +133,7 @@ impl State {
                     .with_label_values(&[&*target.upstream.name])
                     .observe(time.as_secs_f64());
             }));
+        let limits = limits.on_refusal(limit_refusals(&metrics));
         let failures = Arc::<Failures>::default();
         let alerts = Arc::new(Alerts::new(Arc::clone(&metrics), connector.clone()));
         let page = Arc::clone(&alerts);
@@ -309,6 +310,16 @@ impl Parts {
     }
 }
 
+/// Counts what the providers refuse for their limits.
+fn limit_refusals(metrics: &Arc<Metrics>) -> limits::RefusalHook {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |target: &Target, refused: &limits::Refused| {
+        let surprise = if refused.surprise { "true" } else { "false" };
+        let labels = [&*target.upstream.name, refused.class.as_str(), surprise];
+        metrics.limit_refusals.with_label_values(&labels).inc();
+    })
+}
+
 fn quota_waits(metrics: &Arc<Metrics>) -> quota::WaitHook {
     let metrics = Arc::clone(metrics);
     Arc::new(move |app: &App, time: Duration| {
@@ -430,7 +441,10 @@ impl Gateway {
         }
         self.keeper.configure(config.limits.foreign_alert);
         let parts = Parts::new(Arc::new(config), &self.state, Some(&self.parts().quotas));
-        self.parts.send_replace(Arc::new(parts));
+        let parts = Arc::new(parts);
+        self.parts.send_replace(Arc::clone(&parts));
+        self.state.limits.only(&parts.config.upstreams);
+        self.state.limits.configure(&parts.config.upstreams);
         fixed
     }
 

@@ -23,7 +23,7 @@ pub use self::{
     upload::{Upload, UploadBody},
 };
 use crate::{
-    config::{App, Route, Upstream},
+    config::{App, Priority, Route, Upstream},
     dialect::{
         Endpoint,
         openai::{Envelope, Usage},
@@ -83,6 +83,15 @@ pub struct Call {
     pub meter: Meter,
 }
 
+// === impl Call ===
+
+impl Call {
+    /// In which order it waits: as the call says, else as its app does.
+    pub fn priority(&self) -> Priority {
+        self.directives.priority.unwrap_or(self.app.priority)
+    }
+}
+
 /// The caller's key.
 #[derive(Clone)]
 pub struct Credential {
@@ -101,7 +110,8 @@ pub struct Directives {
     pub cache: CacheDirectives,
     /// `x-weir-fallback: off`
     pub no_fallback: bool,
-    pub batch: bool,
+    /// `x-weir-priority`; `None`: the app's own.
+    pub priority: Option<Priority>,
     /// `x-weir-tag-NAME: VALUE`
     pub tags: Vec<(String, String)>,
 }

@@ -44,6 +44,10 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) names: bool,
 
+    /// Tell how memory grows in this process, and nothing else
+    #[arg(long, hide = true)]
+    pub(crate) memory_child: bool,
+
     /// Set by cargo
     #[arg(long, hide = true)]
     pub(crate) bench: bool,

@@ -119,7 +119,7 @@ impl Gateway {
             },
             deadline: Deadline::at(now + PATIENCE),
             directives: Directives {
-                batch: app.priority == Priority::Batch,
+                priority: Some(app.priority),
                 ..Directives::default()
             },
             sdk: Sdk::default(),

@@ -10,6 +10,7 @@
 mod args;
 mod baseline;
 mod calls;
+mod contended;
 mod contender;
 mod cost;
 mod crowd;
@@ -20,6 +21,7 @@ mod dice;
 mod driver;
 mod figures;
 mod hidden;
+mod memory;
 mod report;
 mod scenario;
 mod world;
@@ -54,6 +56,14 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stdout, reason = "the table is what this is for")]
 fn run(args: &Args) -> Result<ExitCode> {
+    if args.memory_child {
+        println!("{}", memory::measure_here()?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let whole = args.only.is_empty() && args.who.is_empty();
+    if args.write && (!whole || cfg!(debug_assertions)) {
+        return Err("--write needs the whole of it, of a release build: `cargo bench --bench limits -- --write`".into());
+    }
     let scenarios: Vec<_> = scenario::all()
         .into_iter()
         .filter(|one| args.wants(one.name))
@@ -62,7 +72,9 @@ fn run(args: &Args) -> Result<ExitCode> {
         .into_iter()
         .filter(|one| args.wants(one.name))
         .collect();
-    if scenarios.is_empty() && crowds.is_empty() && !args.wants(cost::NAME) {
+    let others = [(cost::NAME, cost::ABOUT), (memory::NAME, memory::ABOUT), (contended::NAME, contended::ABOUT)];
+    if scenarios.is_empty() && crowds.is_empty() && !others.iter().any(|(name, _)| args.wants(name))
+    {
         return Err("nothing has such a name; see --names".into());
     }
     if args.names {
@@ -72,7 +84,10 @@ fn run(args: &Args) -> Result<ExitCode> {
         crowds
             .iter()
             .for_each(|one| println!("{:<20} {}", one.name, one.about));
-        println!("{:<20} {}", cost::NAME, cost::ABOUT);
+        others
+            .iter()
+            .filter(|(name, _)| args.wants(name))
+            .for_each(|(name, about)| println!("{name:<20} {about}"));
         return Ok(ExitCode::SUCCESS);
     }
     let mut report = Report::default();
@@ -99,6 +114,18 @@ fn run(args: &Args) -> Result<ExitCode> {
     }
     if args.wants(cost::NAME) {
         println!("{}", report.costs(&cost::Costs::measure(args.calls)?));
+    }
+    if args.wants(contended::NAME) {
+        for apps in [1, 10, 1_000] {
+            println!(
+                "{:<20} {apps:>5} apps  {:.1} us a call",
+                contended::NAME,
+                contended::measure(apps)?
+            );
+        }
+    }
+    if args.wants(memory::NAME) {
+        println!("{}", report.memory(memory::measure()?));
     }
     if args.write {
         report.write(Path::new(PAGE))?;

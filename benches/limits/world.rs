@@ -260,6 +260,7 @@ fn failure(attempt: &Attempt, headers: HeaderMap, refusal: &Refusal) -> Error {
         what: "refused".to_owned(),
         own_key: true,
         begun: false,
+        unsent: false,
         after_content: false,
     }))
 }

@@ -269,7 +269,7 @@ pub struct Cache {
 }
 
 /// Order of waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Priority {
     #[default]
     Interactive,

@@ -27,6 +27,8 @@ pub struct Failure {
     pub own_key: bool,
     /// A part of the request's body went out and cannot be sent again.
     pub begun: bool,
+    /// No connection was made: nobody counted the call.
+    pub unsent: bool,
     /// A stream broke after its first content had gone to the caller.
     pub after_content: bool,
 }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -16,9 +17,11 @@ use super::{
     denied::{Denied, expected, later, never},
     pool::{Gate, Pool, Taken, fixed},
     queue::{AppRef, Lane, Seat},
+    registry::{RefusalHook, Refused},
     waiter::{Cell, Place, Step, Timer, Waiting},
+    ways::Identity,
 };
-use crate::{config, dialect::openai::Envelope, triage::Class, triage::Provider};
+use crate::{call::Target, config, dialect::openai::Envelope, triage::Class, triage::Provider};
 
 /// Calls that may wait in one pool. More would wait for minutes and hold memory.
 pub(super) const MOST_WAITING: usize = 1024;
@@ -26,7 +29,6 @@ pub(super) const MOST_WAITING: usize = 1024;
 const OWN_TIMES: usize = 32;
 
 /// See the module's documentation.
-#[derive(Debug)]
 pub(super) struct Account {
     pub(super) upstream: Arc<str>,
     pub(super) base_url: String,
@@ -34,6 +36,7 @@ pub(super) struct Account {
     pub(super) identity: String,
     /// What people see of it: nothing where there is only one.
     pub(super) shown: Option<String>,
+    refusals: Option<RefusalHook>,
     inner: Mutex<Inner>,
 }
 
@@ -87,13 +90,30 @@ impl Account {
         base_url: String,
         identity: String,
         shown: Option<String>,
+        refusals: Option<RefusalHook>,
     ) -> Self {
         Self {
             upstream,
             base_url,
             identity,
             shown,
+            refusals,
             inner: Mutex::default(),
+        }
+    }
+
+    pub(super) fn id(&self) -> Identity {
+        (
+            self.upstream.to_string(),
+            self.base_url.clone(),
+            self.identity.clone(),
+        )
+    }
+
+    /// The provider refused a call to `target`. Not to be told under the lock.
+    pub(super) fn refused(&self, target: &Target, refused: &Refused) {
+        if let Some(hook) = &self.refusals {
+            hook(target, refused);
         }
     }
 
@@ -119,6 +139,15 @@ impl Account {
             Some(Err(_)) => {}
             None => drop(inner.remove(place.pool, place.seat, &place.cell, now)),
         }
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account")
+            .field("upstream", &self.upstream)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
     }
 }
 
@@ -172,7 +201,10 @@ impl Inner {
                     return Entered::Denied(never(pool, &cost, kind, limit));
                 }
                 Gate::In(wait, kind) if now + wait > ask.until => {
-                    return Entered::Denied(later(pool, &cost, kind, wait));
+                    let least = pool.least(&Cost::default(), &cost, standing, now);
+                    if least.is_none_or(|least| now + least > ask.until) {
+                        return Entered::Denied(later(pool, &cost, kind, wait));
+                    }
                 }
                 Gate::In(..) | Gate::Place => {}
             }
@@ -197,7 +229,12 @@ impl Inner {
         if denied.retry_after.is_none_or(|wait| now + wait > until)
             && denied.class != Class::RateLimitedConcurrency
         {
-            return Some(denied);
+            let ahead = pool.queue.ahead(who.0, who.1, pool.units(cost), now);
+            let standing = pool.queue.standing(who.0, who.1, now);
+            let least = pool.least(&ahead, cost, standing, now);
+            if least.is_none_or(|least| now + least > until) {
+                return Some(denied);
+            }
         }
         if pool.queue.len() < MOST_WAITING {
             return None;
@@ -428,12 +465,18 @@ fn next(pool: &mut Pool, slots: &mut Slots, now: Instant) -> Next {
             Next::Went
         }
         Gate::Never(..) => Next::Refuse(vec![front.seat]),
-        Gate::In(wait, _) if now + wait > until => Next::Refuse(vec![front.seat]),
         Gate::In(wait, _) => {
-            // Nobody overtakes the front, so nobody goes before it.
             let at = now + wait;
-            if pool.ends.is_some_and(|ends| ends < at) {
-                let late = pool.queue.seats(|waiting| waiting.until < at);
+            let ends = pool.ends.map_or(until, |ends| ends.min(until));
+            // Nobody overtakes the front, so nobody goes before it; it goes earlier when others give something back.
+            let least =
+                (ends < at).then(|| pool.least(&Cost::default(), &cost, front.standing, now));
+            let least = least.map(|least| now + least.unwrap_or(wait));
+            if let Some(least) = least.filter(|least| ends < *least) {
+                if until < least {
+                    return Next::Refuse(vec![front.seat]);
+                }
+                let late = pool.queue.seats(|waiting| waiting.until < least);
                 pool.ends = pool.queue.iter().map(|waiting| waiting.until).min();
                 if !late.is_empty() {
                     return Next::Refuse(late);

@@ -1,8 +1,10 @@
 //! How many calls may be under way at once, where the provider does not say: found by trying.
 //!
 //! Unbounded until a refusal. Then a part of those under way stays allowed, the number rises quickly to just below where it
-//! was refused, and from there it is tried higher at growing intervals. When nobody has needed the bound for long, it is
-//! forgotten. Plain data; the time comes in as an argument.
+//! was refused, and from there it is tried higher: at growing intervals where tries fail, in growing steps where they hold.
+//! A refusal of much fewer calls than are allowed is trouble of the provider's, and says nothing of how many it takes
+//! otherwise. A number that the provider told in a refusal is held to in the same way: it may be another one tomorrow.
+//! When nobody has needed the bound for long, it is forgotten. Plain data; the time comes in as an argument.
 
 use std::time::Duration;
 
@@ -12,17 +14,37 @@ use tokio::time::Instant;
 const CUT: f64 = 0.7;
 /// Left when the provider asks to slow down.
 const HARD_CUT: f64 = 0.5;
+/// An overload passes, and is mostly made by others: it bounds nobody to less than this.
+const OVERLOADED_LEAST: f64 = 4.0;
 /// Each answer at the bound raises it by so many calls, or by this part of it when that is more.
 const RISE: f64 = 1.0 / 4.0;
+/// Share of the bound that is in use when it is needed.
+const NEAR: f64 = 0.75;
 /// Just below the ceiling.
 const BELOW: f64 = 0.95;
 /// Between tries above the ceiling.
 const TRY_FIRST: Duration = Duration::from_secs(30);
 const TRY_LONGEST: Duration = Duration::from_secs(600);
-/// How far above.
-const TRY_BY: f64 = 1.1;
+/// After a try that has held for so long, the next one.
+const HELD: Duration = Duration::from_secs(10);
+/// How far above; twice as far after each try that has held.
+const TRY_BY: f64 = 0.1;
+const TRY_BY_MOST: f64 = 1.0;
+/// A refusal of fewer calls than this part of the bound tells little of their number.
+const FEW: f64 = 0.5;
 /// Not needed for so long, the bound is forgotten.
 const FORGET: Duration = Duration::from_secs(600);
+
+/// In which words a call was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Too many, of what it does not say.
+    Limit,
+    /// The provider has more to do than it can.
+    Overload,
+    /// Slow down.
+    SlowDown,
+}
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,6 +62,8 @@ struct Bound {
     /// When it may be tried higher.
     next_try: Instant,
     interval: Duration,
+    /// How far above the ceiling the next try goes.
+    step: f64,
     /// When it last held somebody back, or nearly.
     needed: Instant,
 }
@@ -56,6 +80,22 @@ impl Concurrency {
         ));
     }
 
+    /// A refusal told the number itself.
+    pub(super) fn told(&mut self, sent: Instant, limit: u32, now: Instant) {
+        let limit = f64::from(limit.max(1));
+        match &mut self.bound {
+            Some(bound) if now < bound.needed + FORGET => {
+                if sent < bound.cut {
+                    return;
+                }
+                // Refused above the told number: that try has failed. Refused at it: others may use the account.
+                bound.failed(bound.limit > limit + 0.5, now);
+                (bound.limit, bound.ceiling) = (limit, limit);
+            }
+            bound => *bound = Some(Bound::new(limit, limit, now)),
+        }
+    }
+
     /// Calls at once; `None`: as many as come.
     pub(super) fn limit(&self, now: Instant) -> Option<u32> {
         let bound = self.bound.as_ref()?;
@@ -63,9 +103,17 @@ impl Concurrency {
     }
 
     /// A call was refused that had been sent at `sent`, with `under_way` calls besides, itself included.
-    pub(super) fn refused(&mut self, sent: Instant, under_way: u32, hard: bool, now: Instant) {
-        let part = if hard { HARD_CUT } else { CUT };
-        let under_way = f64::from(under_way.max(1));
+    pub(super) fn refused(&mut self, sent: Instant, under_way: u32, why: Why, now: Instant) {
+        // A lone call was not one too many.
+        if under_way <= 1 {
+            return;
+        }
+        let under_way = f64::from(under_way);
+        let (part, least) = match why {
+            Why::Limit => (CUT, 1.0),
+            Why::Overload => (CUT, OVERLOADED_LEAST),
+            Why::SlowDown => (HARD_CUT, 1.0),
+        };
         match &mut self.bound {
             Some(bound) if now < bound.needed + FORGET => {
                 if sent < bound.cut {
@@ -73,18 +121,24 @@ impl Concurrency {
                 }
                 // More were never tried than the bound allowed, or those under way, if these were fewer.
                 let reached = under_way.min(bound.limit).max(1.0);
-                let was_try = reached > bound.ceiling * BELOW;
-                bound.ceiling = reached;
-                bound.limit = (reached * part).max(1.0);
-                bound.cut = now;
-                bound.needed = now;
-                bound.interval = match was_try {
-                    true => (bound.interval * 2).min(TRY_LONGEST),
-                    false => bound.interval,
+                bound.failed(bound.limit > bound.ceiling, now);
+                bound.limit = if reached > bound.limit * FEW {
+                    bound.ceiling = reached.max(least);
+                    (reached * part).max(least).min(bound.limit)
+                } else {
+                    (bound.limit * part)
+                        .max(reached)
+                        .max(least)
+                        .min(bound.limit)
                 };
-                bound.next_try = now + bound.interval;
             }
-            bound => *bound = Some(Bound::new(under_way * part, under_way, now)),
+            bound => {
+                *bound = Some(Bound::new(
+                    (under_way * part).max(least),
+                    under_way.max(least),
+                    now,
+                ))
+            }
         }
     }
 
@@ -95,8 +149,10 @@ impl Concurrency {
             self.bound = None;
             return;
         }
-        // Only who is at the bound learns whether there is more. One call may just have ended.
-        if f64::from(under_way) + 1.0 < bound.limit {
+        // Only who is at the bound learns whether there is more. One call may just have ended, and more of them where they
+        // come in waves.
+        let under_way = f64::from(under_way) + 1.0;
+        if under_way < bound.limit * NEAR {
             return;
         }
         bound.needed = now;
@@ -107,14 +163,15 @@ impl Concurrency {
         if bound.limit < known {
             // About a round of calls raises it by a quarter.
             bound.limit = (bound.limit + (RISE / bound.limit.max(1.0)).max(RISE)).min(known);
-        } else if now >= bound.next_try {
+        } else if now >= bound.next_try && under_way >= bound.limit {
             // What was tried last has held since.
-            if bound.limit >= bound.ceiling {
-                bound.interval = TRY_FIRST;
+            let held = bound.limit > bound.ceiling;
+            bound.ceiling = bound.ceiling.max(bound.limit);
+            if held {
+                (bound.interval, bound.step) = (TRY_FIRST, (bound.step * 2.0).min(TRY_BY_MOST));
             }
-            bound.limit = (bound.ceiling.max(bound.limit) * TRY_BY).max(bound.limit + 1.0);
-            bound.ceiling = bound.ceiling.max(bound.limit / TRY_BY);
-            bound.next_try = now + bound.interval;
+            bound.limit = (bound.ceiling * (1.0 + bound.step)).max(bound.ceiling + 1.0);
+            bound.next_try = now + HELD;
         }
     }
 }
@@ -129,8 +186,18 @@ impl Bound {
             cut: now,
             next_try: now + TRY_FIRST,
             interval: TRY_FIRST,
+            step: TRY_BY,
             needed: now,
         }
+    }
+
+    /// Refused; `tried`: above what had held before.
+    fn failed(&mut self, tried: bool, now: Instant) {
+        if tried {
+            self.interval = (self.interval * 2).min(TRY_LONGEST);
+        }
+        (self.cut, self.needed, self.step) = (now, now, TRY_BY);
+        self.next_try = now + self.interval;
     }
 }
 
@@ -155,7 +222,7 @@ mod tests {
                     learnt.answered(sent, under_way, now);
                     answered += u32::from(late);
                 } else {
-                    learnt.refused(sent, under_way, false, now);
+                    learnt.refused(sent, under_way, Why::Limit, now);
                     refused += u32::from(late);
                 }
             }
@@ -190,17 +257,78 @@ mod tests {
         let (mut learnt, sent) = (Concurrency::default(), Instant::now());
         let now = sent + Duration::from_secs(1);
         for _ in 0..50 {
-            learnt.refused(sent, 100, false, now);
+            learnt.refused(sent, 100, Why::Limit, now);
         }
         assert_eq!(learnt.limit(now), Some(70));
-        learnt.refused(now, 60, true, now + Duration::from_secs(1));
+        learnt.refused(now, 60, Why::SlowDown, now + Duration::from_secs(1));
         assert_eq!(learnt.limit(now), Some(30));
+    }
+
+    /// A bound of `most` that was tried for good, after which nothing holds anybody back. Seconds until `wanted` may go at once.
+    fn recovery(learnt: &mut Concurrency, wanted: u32, mut now: Instant) -> u32 {
+        for second in 0..3_600 {
+            let under_way = learnt.limit(now).unwrap_or(wanted).min(wanted);
+            if under_way >= wanted {
+                return second;
+            }
+            let sent = now;
+            now += Duration::from_secs(1);
+            for _ in 0..under_way {
+                learnt.answered(sent, under_way, now);
+            }
+        }
+        u32::MAX
+    }
+
+    /// Went wrong: the lone probes of an open circuit taught that one call at once was too many, and a quarter of an hour
+    /// after the outage most calls still waited.
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_no_bound_on_what_goes_at_once_after_it() {
+        let (mut learnt, mut now) = (Concurrency::default(), Instant::now());
+        for _ in 0..50 {
+            learnt.refused(now, 200, Why::Overload, now + Duration::from_secs(1));
+        }
+        for _ in 0..10 {
+            now += Duration::from_secs(30);
+            learnt.refused(now, 1, Why::Overload, now + Duration::from_secs(1));
+        }
+        let seconds = recovery(&mut learnt, 185, now + Duration::from_secs(2));
+        assert!(seconds <= 10, "{seconds}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_overload_makes_no_queue_of_a_few_calls() {
+        let (mut learnt, now) = (Concurrency::default(), Instant::now());
+        learnt.refused(now, 1, Why::Overload, now);
+        assert_eq!(learnt.limit(now), None, "a lone call was not one too many");
+        learnt.refused(now, 2, Why::Overload, now);
+        assert_eq!(learnt.limit(now), Some(4));
+    }
+
+    /// Every wave was refused, down to the last call: what was tried and held is tried further, and faster.
+    #[tokio::test(start_paused = true)]
+    async fn from_the_lowest_bound_it_is_not_long_to_a_high_one() {
+        let (mut learnt, mut now) = (Concurrency::default(), Instant::now());
+        let mut under_way = 200;
+        for _ in 0..40 {
+            learnt.refused(
+                now,
+                under_way.max(2),
+                Why::Limit,
+                now + Duration::from_millis(10),
+            );
+            now += Duration::from_secs(1);
+            under_way = learnt.limit(now).unwrap();
+        }
+        assert_eq!(under_way, 1);
+        let seconds = recovery(&mut learnt, 200, now);
+        assert!(seconds <= 180, "{seconds}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_bound_that_nobody_needs_is_forgotten() {
         let (mut learnt, now) = (Concurrency::default(), Instant::now());
-        learnt.refused(now, 10, false, now);
+        learnt.refused(now, 10, Why::Limit, now);
         let mut at = now;
         for _ in 0..599 {
             at += Duration::from_secs(1);
@@ -214,7 +342,7 @@ mod tests {
         /// Somebody may always go, and never more than once were refused, until it is time to try.
         #[test]
         fn the_bound_is_at_least_one_and_below_the_refusal(
-            steps in prop::collection::vec((0_u64..2_000, 1_u32..500, 0_u8..3), 1..200)
+            steps in prop::collection::vec((0_u64..2_000, 2_u32..500, 0_u8..3), 1..200)
         ) {
             let mut learnt = Concurrency::default();
             let mut now = Instant::now();
@@ -223,8 +351,8 @@ mod tests {
                 now += Duration::from_millis(ms);
                 let before = learnt.limit(now);
                 match what {
-                    0 => learnt.refused(sent, under_way, false, now),
-                    1 => learnt.refused(sent, under_way, true, now),
+                    0 => learnt.refused(sent, under_way, Why::Limit, now),
+                    1 => learnt.refused(sent, under_way, Why::SlowDown, now),
                     _ => learnt.answered(sent, under_way, now),
                 }
                 let after = learnt.limit(now);

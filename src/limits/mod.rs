@@ -27,6 +27,7 @@ mod saved;
 mod store;
 mod view;
 mod waiter;
+mod ways;
 
 pub use self::{
     bucket::Bucket,
@@ -37,7 +38,7 @@ pub use self::{
     heard::{Heard, Reading},
     keeper::{Keeper, Sources},
     kind::Kind,
-    registry::{Limits, WaitHook},
+    registry::{Limits, RefusalHook, Refused, WaitHook},
     reservation::Reservation,
     saved::{Saved, SavedBucket, SavedPool},
     store::{Kept, Store, Surroundings, file_name},

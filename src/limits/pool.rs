@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     Bucket, Calibration, ConcurrencyView, Cost, Kind, QueueView, Reading, RefusalView, SavedPool,
     bucket::{Mark, Refusal, Room, Standing},
-    concurrency::Concurrency,
+    concurrency::{Concurrency, Why},
     queue::{AppRef, Lane, Queue},
     waiter::{Timer, Waiting},
 };
@@ -43,7 +43,7 @@ pub(super) struct Pool {
     set: config::Limits,
     pub(super) calibration: Calibration,
     pub(super) concurrency: Concurrency,
-    /// The provider told a bound itself.
+    /// The provider's replies tell a bound.
     told: Option<u32>,
     pub(super) inflight: u32,
     /// A limit was heard in a reply's head: refusals without numbers say nothing of concurrency then.
@@ -278,34 +278,35 @@ impl Pool {
         }
     }
 
-    /// The provider refused a call for `kind`; `None`: it does not say for what, or for the number of calls under way.
+    /// The provider refused a call for `kind`; `None`: it does not say for what, or for the number of calls under way. Whether
+    /// there was room, as far as anybody knew.
     pub(super) fn refused(
         &mut self,
         taken: &mut Taken,
         (class, kind): (Class, Option<Kind>),
         refusal: &Refusal,
-        hard: bool,
+        why: Why,
         now: Instant,
-    ) {
+    ) -> bool {
         // Whoever has only refused so far is as unknown as before.
         self.cold = self.cold.map(|_| Cold::default());
         let numbers = refusal.limit.is_some() || refusal.used.is_some() || refusal.wait.is_some();
-        if kind == Some(Kind::Concurrency) {
-            self.told = refusal
-                .limit
-                .and_then(|limit| u32::try_from(limit).ok())
-                .or(self.told);
-        }
+        let told = refusal
+            .limit
+            .filter(|_| kind == Some(Kind::Concurrency))
+            .and_then(|limit| u32::try_from(limit).ok());
         let kind = kind.filter(|kind| *kind != Kind::Concurrency);
         let surprise = kind.is_some_and(|kind| {
             let mark = self.mark(taken, kind, now);
             self.bucket(kind, now).refused(mark, refusal, now)
         });
-        if kind.is_none() || (!numbers && !self.heard) {
-            self.concurrency.refused(taken.at, self.inflight, hard, now);
+        if let Some(told) = told {
+            self.concurrency.told(taken.at, told, now);
+        } else if kind.is_none() || (!numbers && !self.heard) {
+            self.concurrency.refused(taken.at, self.inflight, why, now);
         }
         if !class.is_rate_limit() {
-            return;
+            return surprise;
         }
         let at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         self.last_refusal = Some(RefusalView {
@@ -314,6 +315,7 @@ impl Pool {
             told_wait_seconds: refusal.wait.map(|wait| wait.as_secs_f64()),
             surprise,
         });
+        surprise
     }
 
     /// The text of a refusal tells a limit, and nothing of what is left of it.
@@ -343,6 +345,29 @@ impl Pool {
         standing: Standing,
         now: Instant,
     ) -> Result<(Duration, Kind), (Kind, u64)> {
+        self.time_to(ahead, cost, standing, now, false)
+    }
+
+    /// The same if those under way and those `ahead` give back what is usual; `None`: never.
+    pub(super) fn least(
+        &self,
+        ahead: &Cost,
+        cost: &Cost,
+        standing: Standing,
+        now: Instant,
+    ) -> Option<Duration> {
+        let least = self.time_to(ahead, cost, standing, now, true);
+        least.ok().map(|(least, _)| least)
+    }
+
+    fn time_to(
+        &self,
+        ahead: &Cost,
+        cost: &Cost,
+        standing: Standing,
+        now: Instant,
+        hopeful: bool,
+    ) -> Result<(Duration, Kind), (Kind, u64)> {
         let mut longest = (Duration::ZERO, Kind::Requests);
         if let Some(wait) = self.cold.and_then(|cold| cold.wait(now)) {
             longest = (wait, Kind::Concurrency);
@@ -352,8 +377,17 @@ impl Pool {
             if amount == 0 {
                 continue;
             }
-            let wait = passes(bucket, ahead.of(*kind), amount, standing, now)
-                .map_err(|limit| (*kind, limit))?;
+            let later = hopeful.then(|| bucket.given_back()).flatten();
+            let share = if hopeful { bucket.used_share() } else { 1.0 };
+            let before = (ahead.of(*kind) as f64 * share) as u64;
+            let wait = passes(
+                later.as_ref().unwrap_or(bucket),
+                before,
+                amount,
+                standing,
+                now,
+            )
+            .map_err(|limit| (*kind, limit))?;
             if wait > longest.0 {
                 longest = (wait, *kind);
             }

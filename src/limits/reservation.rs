@@ -4,7 +4,9 @@ use std::{sync::Arc, time::SystemTime};
 
 use tokio::time::Instant;
 
-use super::{Cost, Heard, Kind, account::Account, bucket::Refusal, pool::Taken};
+use super::{
+    Cost, Heard, Kind, Refused, account::Account, bucket::Refusal, concurrency::Why, pool::Taken,
+};
 use crate::{
     call::{Call, End, How, Reply, Target, Watch},
     dialect::openai::{Envelope, Usage},
@@ -93,8 +95,13 @@ impl Reservation {
             self.heard(&heard);
         }
         let verdict = &failure.verdict;
-        let hard =
+        let slow_down =
             verdict.class == Class::RateLimitedRamp || verdict.code.as_deref() == Some("slow_down");
+        let why = match verdict.class {
+            _ if slow_down => Why::SlowDown,
+            class if is_crowded(class) => Why::Overload,
+            _ => Why::Limit,
+        };
         let told = verdict.told_limit.unwrap_or_default();
         if verdict.class == Class::RequestTooLargeForLimit || told.requested.is_some() {
             self.too_large(told);
@@ -102,6 +109,7 @@ impl Reservation {
         let Some(taken) = &mut self.taken else { return };
         if verdict.class.is_rate_limit() || is_crowded(verdict.class) {
             let (now, mut inner) = (Instant::now(), self.account.lock());
+            let mut surprise = false;
             if let Some(pool) = inner.pools.get_mut(&self.pool) {
                 let kind = told.kind.or_else(|| pool.kind_of(verdict.class));
                 let refusal = Refusal {
@@ -110,7 +118,13 @@ impl Reservation {
                     requested: told.requested,
                     wait: verdict.wait,
                 };
-                pool.refused(taken, (verdict.class, kind), &refusal, hard, now);
+                surprise = pool.refused(taken, (verdict.class, kind), &refusal, why, now);
+            }
+            drop(inner);
+            if verdict.class.is_rate_limit() {
+                let class = verdict.class;
+                self.account
+                    .refused(&self.target, &Refused { class, surprise });
             }
         }
         let charged = charged(taken.cost, failure);
@@ -202,7 +216,7 @@ fn charged(reserved: Cost, failure: &Failure) -> Cost {
         ..Cost::default()
     };
     match failure.verdict.class {
-        Class::Connection | Class::Timeout if is_unsent(failure) => Cost::default(),
+        _ if failure.unsent => Cost::default(),
         Class::Connection
         | Class::Timeout
         | Class::ServerError
@@ -245,11 +259,4 @@ fn charged(reserved: Cost, failure: &Failure) -> Cost {
         | Class::StateNotPortable
         | Class::ModelLoading => request,
     }
-}
-
-/// No connection was made, so nobody counted anything. A connection that ended before the answer may have carried the
-/// request; the failure's words tell these apart, its class does not.
-fn is_unsent(failure: &Failure) -> bool {
-    let unsent = ["could not connect", "no connection within"];
-    failure.seen.status.is_none() && unsent.iter().any(|word| failure.what.starts_with(word))
 }

@@ -12,6 +12,7 @@ use crate::{
     cost::{self, Costs},
     crowd::{Crowd, Shares},
     figures::Figures,
+    memory,
     scenario::Scenario,
 };
 
@@ -76,6 +77,18 @@ impl Report {
         )
     }
 
+    /// The row of what is kept in memory, as it is printed.
+    pub(crate) fn memory(&mut self, mib: f64) -> String {
+        let verdict = word(mib < memory::MOST);
+        self.judge(memory::NAME, memory::ABOUT, verdict);
+        let cells = [
+            memory::NAME.to_owned(),
+            format!("{mib:.1}"),
+            verdict.to_owned(),
+        ];
+        self.row(MEMORY, cells.into())
+    }
+
     /// A row of the last table, or the first of a new one.
     pub(crate) fn row(
         &mut self,
@@ -105,7 +118,7 @@ impl Report {
         }
     }
 
-    /// Puts it between the markers of `page`; where there are none yet, at its end, with what explains it.
+    /// Puts it between the markers of `page`, with what explains it; where there are none yet, at its end.
     pub(crate) fn write(&self, page: &Path) -> Result<()> {
         let old =
             fs::read_to_string(page).map_err(|error| format!("{}: {error}", page.display()))?;
@@ -119,15 +132,13 @@ impl Report {
         for (name, about) in &self.about {
             let _ = writeln!(text, "- `{name}`: {about}");
         }
+        let section = format!("{BEGIN}\n\n{SECTION}\n{text}\n{END}");
         let marked = page
             .split_once(BEGIN)
             .and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
         match marked {
-            Some((before, after)) => format!("{before}{BEGIN}\n\n{text}\n{END}{after}"),
-            None => format!(
-                "{}\n\n{SECTION}\n{BEGIN}\n\n{text}\n{END}\n",
-                page.trim_end()
-            ),
+            Some((before, after)) => format!("{before}{section}{after}"),
+            None => format!("{}\n\n{section}\n", page.trim_end()),
         }
     }
 }
@@ -138,6 +149,8 @@ const COSTS: &[(&str, usize)] = &[
     ("of it, hearing a head ns", 24),
     ("verdict", 7),
 ];
+
+const MEMORY: &[(&str, usize)] = &[("memory", 18), ("limit stage MiB", 19), ("verdict", 7)];
 
 const OK: &str = "ok";
 const SHORT: &str = "short";

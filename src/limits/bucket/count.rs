@@ -20,6 +20,8 @@ const MOST_PROOF: i16 = 8;
 const LEAST_PROOF: i16 = -120;
 /// Ends of windows that lie no further apart are the same one's.
 const SAME_END: Duration = Duration::from_secs(2);
+/// Of what a reply says is less than was thought, so much is believed.
+const BELIEF: f64 = 0.05;
 /// Replies that come closer together are one.
 const APART: Duration = Duration::from_millis(200);
 
@@ -162,7 +164,7 @@ impl Count {
             return;
         }
         self.sync(law, mark, law.limit - used, None, taken, now);
-        self.others = used - mark.before as f64;
+        self.others = beyond(used, mark, 0);
     }
 
     fn sync(
@@ -175,7 +177,9 @@ impl Count {
         now: Instant,
     ) {
         self.heard = self.heard.max(mark.at);
-        self.others = law.limit - remaining - (mark.before + mark.amount) as f64;
+        let beyond = beyond(law.limit - remaining, mark, mark.amount);
+        // Calls overtake one another on the way, and are missing there: less is believed by and by, more at once.
+        self.others = beyond.max(self.others + BELIEF * (beyond - self.others));
         let since = taken.saturating_sub(mark.after) as f64;
         if self.is_fixed(law) {
             self.resets = reset.map_or(self.resets, |reset| Some(self.end(mark.at + reset, now)));
@@ -219,7 +223,8 @@ impl Count {
 
     fn look_at_end(&mut self, at: Instant, told: Instant) {
         match self.end {
-            Some(end) if at < end && told > end + SAME_END => {
+            // Sent shortly before the end, a call arrives behind it: the next window's end is not this one's.
+            Some(end) if at + SAME_END < end && told > end + SAME_END => {
                 (self.slides, self.end) = (true, Some(told));
             }
             Some(end) if at < end => {}
@@ -330,6 +335,13 @@ impl Count {
     }
 }
 
+/// How much more than what we reserved is in a log that has `used`; `own`: the call itself, where it is in there.
+fn beyond(used: f64, mark: Mark, own: u64) -> f64 {
+    let ours = (mark.before + own) as f64;
+    // Between the two nobody knows.
+    (used - ours).max(0.0) + (used - ours + mark.leaving as f64).min(0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -358,6 +370,7 @@ mod tests {
             amount: 1,
             after,
             before: 0,
+            leaving: 0,
             corrected: 0.0,
         }
     }
@@ -420,6 +433,21 @@ mod tests {
             assert_eq!((count.slides(LAW), count.is_fixed(LAW)), (recedes, stays));
             assert!(!count.refills());
         }
+    }
+
+    #[test]
+    fn a_call_that_arrives_behind_the_end_of_a_window_makes_no_log_of_it() {
+        let start = Instant::now();
+        let mut count = Count::restored(600.0, start);
+        for (n, (sent, reset)) in [(0.0, 60.0), (20.0, 40.0), (40.0, 20.0), (59.98, 60.0)]
+            .into_iter()
+            .enumerate()
+        {
+            let now = start + Duration::from_secs_f64(sent);
+            let n = n as u64 + 1;
+            count.hear(LAW, mark(now, n), &reading(600 - n, reset), n, now);
+        }
+        assert!(count.is_fixed(LAW) && !count.slides(LAW));
     }
 
     #[test]

@@ -23,6 +23,9 @@ const ENOUGH: f64 = 10.0;
 const FADES: f64 = 300.0;
 const FADES_HELD: f64 = 15.0;
 
+/// Times the reserved.
+const MOST_SURCHARGE: f64 = 20.0;
+
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Foreign {
@@ -32,6 +35,10 @@ pub(super) struct Foreign {
     /// What others took, and in how many seconds; both fade.
     amount: f64,
     seconds: f64,
+    /// What was missing there, what we reserved and what was used in those seconds; all fade.
+    drop: f64,
+    reserved: f64,
+    used: f64,
     /// Last told, per second.
     rate: f64,
     /// Of a limit of so much.
@@ -110,6 +117,9 @@ impl Foreign {
         }
         self.amount = self.amount * fade + (drop - ours);
         self.seconds = self.seconds * fade + seconds;
+        self.drop = self.drop * fade + drop;
+        self.reserved = self.reserved * fade + here.reserved - anchor.reserved;
+        self.used = self.used * fade + here.used - anchor.used;
         if self.seconds >= ENOUGH.min(MEMORY) {
             self.rate = (self.amount / self.seconds).max(0.0);
             self.of = look.limit;
@@ -123,6 +133,16 @@ impl Foreign {
         let fallen = (self.of / limit.max(1e-9)).max(1.0);
         self.known
             .then(|| (self.rate / (rate * fallen).max(1e-9)).clamp(0.0, 1.0))
+    }
+
+    /// What the provider charges in the end of what is used beyond the reserved: its share of the reserved; 0: nothing of it.
+    pub(super) fn surcharge(&self) -> f64 {
+        let beyond = self.used - self.reserved;
+        if self.seconds < ENOUGH || self.reserved < 1.0 || beyond < 0.1 * self.reserved {
+            return 0.0;
+        }
+        let charged = (self.drop - self.reserved).clamp(0.0, beyond);
+        (charged / self.reserved).min(MOST_SURCHARGE)
     }
 
     /// Per second.
@@ -188,6 +208,7 @@ mod tests {
                 amount: 1,
                 after: reserved as u64,
                 before: 0,
+                leaving: 0,
                 corrected: corrected * f64::from(second),
             };
             foreign.look(Look {
@@ -218,6 +239,7 @@ mod tests {
                 amount: 1,
                 after,
                 before: 0,
+                leaving: 0,
                 corrected: 0.0,
             };
             foreign.look(Look {
@@ -255,6 +277,7 @@ mod tests {
                 amount: 5,
                 after: u64::from(second) * 5,
                 before: 0,
+                leaving: 0,
                 corrected: 3.0 * f64::from(second),
             };
             let remaining = 300.0 + f64::from(second) * (10.0 - 8.0);
@@ -268,6 +291,8 @@ mod tests {
             });
         }
         assert!(foreign.share(10.0, 600.0).unwrap() < 0.001);
+        // 3 of 5: the provider charges all of it.
+        assert!((foreign.surcharge() - 0.6).abs() < 0.01);
     }
 
     #[test]
@@ -295,6 +320,7 @@ mod tests {
                     amount: 1,
                     after: u64::from(second),
                     before: 0,
+                    leaving: 0,
                     corrected: 0.0,
                 };
                 foreign.look(Look {
@@ -320,6 +346,7 @@ mod tests {
                 amount: 1,
                 after: u64::from(second),
                 before: 0,
+                leaving: 0,
                 corrected: 0.0,
             };
             foreign.look(Look {

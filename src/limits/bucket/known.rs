@@ -2,7 +2,9 @@
 
 use tokio::time::Instant;
 
-use super::{Bucket, Count, ESTIMATE, FEW_REQUESTS, FEW_TOKENS, SPARE, count::Law, pace::Shape};
+use super::{
+    Bucket, Count, ESTIMATE, FEW_REQUESTS, FEW_TOKENS, Guess, SPARE, count::Law, pace::Shape,
+};
 use crate::{limits::Source, triage::DayReset};
 
 /// Above this share of a limit, what is left is no sign of strangers.
@@ -16,13 +18,28 @@ impl Bucket {
                 Some((text, Source::Refusal))
             }
             (Some(told), _, _) => Some((told, Source::Headers)),
-            (None, Some((text, ..)), Some(guess)) if guess.limit() <= text => {
+            (None, Some((text, ..)), Some(guess)) if self.guessed(guess) <= text => {
                 Some((text, Source::Refusal))
             }
-            (None, _, Some(guess)) => Some((guess.limit(), Source::Tried)),
+            (None, _, Some(guess)) => Some((self.guessed(guess), Source::Tried)),
             (None, Some((text, ..)), None) => Some((text, Source::Refusal)),
             (None, None, None) => None,
         }
+    }
+
+    /// What a guess is good for: of who has answered nothing yet nobody knows whether it is about a rate at all, so that it may not
+    /// hold back for long.
+    fn guessed(&self, guess: &Guess) -> f64 {
+        let usual = match self.kind.counts_tokens() {
+            true => FEW_TOKENS,
+            false => FEW_REQUESTS,
+        };
+        let least = if self.sure {
+            0.0
+        } else {
+            usual * self.window.as_secs_f64()
+        };
+        guess.limit().max(least)
     }
 
     pub(super) fn source(&self) -> Source {

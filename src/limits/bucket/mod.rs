@@ -54,9 +54,13 @@ const TELLING: f64 = 5.0;
 const TEXT_HOLDS: Duration = Duration::from_secs(600);
 /// Who had to wait so short a time ago waits still, or another does.
 const HELD: Duration = Duration::from_secs(2);
+/// Calls answered whose replies do not tell a limit that the last run was told: it is not believed any longer.
+const SILENT: u32 = 20;
 /// Calls of a few tokens each that may always go at once.
 const FEW_REQUESTS: f64 = 10.0;
 const FEW_TOKENS: f64 = 50_000.0;
+/// How fast the share of reservations that is used is learnt.
+const SHARE_LEARNS: f64 = 0.1;
 /// No provider counts in larger numbers; what tells them is wrong.
 const LARGEST: u64 = 1 << 50;
 
@@ -75,6 +79,8 @@ pub struct Bucket {
     guess: Option<Guess>,
     trial: Trial,
     remembered: bool,
+    /// Calls answered since a reply's head last told it.
+    untold: u32,
     pace: Option<Pace>,
     ring: Option<Window>,
     count: Option<Count>,
@@ -84,6 +90,8 @@ pub struct Bucket {
     /// Used less reserved, of all that was settled.
     corrected: f64,
     reserved: u64,
+    /// Of what is reserved, the share that is used in the end; `None`: nothing was settled yet.
+    used_share: Option<f64>,
     blocked: Option<Instant>,
     /// Of what was taken, what was refused: in all, and in a window.
     refused: u64,
@@ -91,6 +99,8 @@ pub struct Bucket {
     answered: Option<Instant>,
     /// Nothing was answered since a guess proved wrong.
     only_refuses: bool,
+    /// Something was answered since the guess was made, or shortly before.
+    sure: bool,
     refused_lately: Option<Window>,
     /// When somebody last had to wait.
     wanted: Option<Instant>,
@@ -129,6 +139,8 @@ pub struct Mark {
     after: u64,
     /// Taken in the window before it.
     before: u64,
+    /// Of these, what may have left the window already.
+    leaving: u64,
     /// Corrections by then.
     corrected: f64,
 }
@@ -183,6 +195,7 @@ impl Bucket {
             guess: None,
             trial: Trial::default(),
             remembered: false,
+            untold: 0,
             pace: None,
             ring,
             count: None,
@@ -190,10 +203,12 @@ impl Bucket {
             taken: 0,
             corrected: 0.0,
             reserved: 0,
+            used_share: None,
             blocked: None,
             refused: 0,
             answered: None,
             only_refuses: false,
+            sure: true,
             refused_lately: None,
             wanted: None,
         }
@@ -260,14 +275,15 @@ impl Bucket {
 
     /// Takes it, whatever [`ask`](Self::ask) says.
     pub fn take(&mut self, amount: u64, now: Instant) -> Mark {
-        let before = self.ring.as_mut().map_or(0, |ring| ring.sum(now));
+        let ring = self.ring.as_mut();
+        let (before, leaving) = ring.map_or((0, 0), |ring| (ring.sum(now), ring.leaving()));
         let amount = amount.min(LARGEST);
         self.taken = self.taken.saturating_add(amount);
         self.reserved = self.reserved.saturating_add(amount);
         self.trial.goes(self.taken, now);
         if let Some(shape) = self.shape(now) {
             let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
-            pace.take(amount as f64, shape, now);
+            pace.take(amount as f64 * (1.0 + self.foreign.surcharge()), shape, now);
         }
         if let Some(ring) = &mut self.ring {
             ring.take(amount, now);
@@ -280,13 +296,18 @@ impl Bucket {
             amount,
             after: self.taken,
             before,
+            leaving,
             corrected: self.corrected,
         }
     }
 
     /// The call was answered well: its burst was none too many.
     pub fn answered(&mut self, mark: Mark, now: Instant) {
-        (self.answered, self.only_refuses) = (Some(now), false);
+        (self.answered, self.only_refuses, self.sure) = (Some(now), false, true);
+        self.untold = self.untold.saturating_add(1);
+        if self.remembered && self.untold >= SILENT {
+            self.doubt(now);
+        }
         let wanted = self.wanted.is_some_and(|wanted| wanted >= mark.at);
         if self.trial.answered(mark.after) {
             self.ring = (!self.kind.is_long()).then(|| Window::new(self.window, now));
@@ -312,6 +333,11 @@ impl Bucket {
         // Whether a log takes back what was not used it tells itself.
         let kept = actual > 0 && self.log(now).is_some();
         let least = if kept { mark.amount } else { 0 };
+        if mark.amount > 0 {
+            let share = (actual as f64 / mark.amount as f64).min(1.0);
+            let before = self.used_share.unwrap_or(share);
+            self.used_share = Some(before + SHARE_LEARNS * (share - before));
+        }
         if let Some(ring) = &mut self.ring {
             ring.correct(mark.at, mark.amount, actual.max(least), now);
         }
@@ -321,6 +347,8 @@ impl Bucket {
                 count.give_back(mark.amount as f64 - actual as f64);
             } else if actual == 0 && !count.has_heard(mark) {
                 count.give_back(mark.amount as f64);
+            } else if actual > mark.amount && self.foreign.surcharge() > 0.0 {
+                count.take((actual - mark.amount) as f64);
             }
         }
         let Some(pace) = &mut self.pace else { return };
@@ -352,16 +380,17 @@ impl Bucket {
                 self.foreign.again();
             }
             self.told = Some(limit);
-            self.remembered = false;
+            (self.remembered, self.untold) = (false, 0);
             let stale = |at: Instant| now.saturating_duration_since(at) > TEXT_HOLDS;
             self.text = self.text.filter(|(_, _, at)| !stale(*at));
         }
         let (Some(law), Some(remaining)) = (self.law(), reading.remaining) else {
             return;
         };
+        let taken = self.charged_since(mark);
         match &mut self.count {
-            Some(count) => count.hear(law, mark, reading, self.taken, now),
-            None => self.count = Count::new(law, mark, reading, self.taken, now),
+            Some(count) => count.hear(law, mark, reading, taken, now),
+            None => self.count = Count::new(law, mark, reading, taken, now),
         }
         if !self.kind.is_long()
             && !self.refills()
@@ -456,6 +485,17 @@ impl Bucket {
         pace.surprised(mark.at, shape, now)
     }
 
+    /// What we reserved, and what was charged beyond it since `mark`.
+    fn charged_since(&self, mark: Mark) -> u64 {
+        let more = (self.corrected - mark.corrected).max(0.0);
+        let charged = if self.foreign.surcharge() > 0.0 {
+            more
+        } else {
+            0.0
+        };
+        self.taken.saturating_add(charged as u64)
+    }
+
     /// The window has this length.
     fn lasts(&mut self, window: Duration, now: Instant) {
         if window != self.window {
@@ -463,6 +503,15 @@ impl Bucket {
             self.ring = (!self.kind.is_long()).then(|| Window::new(window, now));
             self.foreign.again();
         }
+    }
+
+    /// The last run was told a limit, and this one is not: it may be another one by now.
+    fn doubt(&mut self, now: Instant) {
+        self.remembered = false;
+        let Some(told) = self.told.take() else { return };
+        (self.count, self.foreign) = (None, Foreign::default());
+        // Of a day nothing is found by trying.
+        self.guess = (!self.kind.is_long()).then(|| Guess::known(told, now));
     }
 
     /// A limit that no header tells is tried upwards, from what is known of it.
@@ -513,8 +562,38 @@ impl Bucket {
         }
         match &mut self.guess {
             Some(guess) => guess.refused(refused, window, now),
-            None => self.guess = Some(Guess::new(refused, window, now)),
+            None => {
+                self.sure = serves;
+                self.guess = Some(Guess::new(refused, window, now));
+            }
         }
+    }
+
+    /// Of what is reserved, so much is used in the end, as far as is known: 0 to 1.
+    pub fn used_share(&self) -> f64 {
+        self.used_share.unwrap_or(0.0)
+    }
+
+    /// As it will be when calls under way have given back what they usually do; `None`: not otherwise than now.
+    pub fn given_back(&self) -> Option<Self> {
+        let back = self.reserved as f64 * (1.0 - self.used_share());
+        if back < 1.0 {
+            return None;
+        }
+        let mut bucket = self.clone();
+        if let Some(pace) = &mut bucket.pace {
+            pace.give_back(back);
+        }
+        if let Some(ring) = &mut bucket.ring {
+            ring.forgive(back as u64);
+        }
+        // Where the provider tells what is left, its word says what comes back.
+        if let Some(count) = &mut bucket.count
+            && !count.is_by_headers()
+        {
+            count.give_back(back);
+        }
+        Some(bucket)
     }
 
     /// Reserved and not settled.
@@ -526,9 +605,11 @@ impl Bucket {
         let mut wait = self.blocked_for(now).unwrap_or_default();
         if let Some(shape) = self.shape(now) {
             let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
-            wait = wait.max(pace.wait(amount, standing.floor(), shape, now));
+            let whole = amount * (1.0 + self.foreign.surcharge());
+            wait = wait.max(pace.wait(whole, standing.floor(), shape, now));
         }
         let floor = (limit * (0.01 + standing.spare())).floor();
+        let surcharge = self.foreign.surcharge();
         let log = self.log(now);
         let most = match log {
             Some((limit, others)) => Some(limit - others - floor),
@@ -542,7 +623,9 @@ impl Bucket {
         }
         if let (None, Some(law), Some(count)) = (log, self.law(), &mut self.count) {
             let others = self.foreign.rate() * 0.5;
-            wait = wait.max(count.wait(amount, floor + others, law, now));
+            // Calls under way are going to take more than they have reserved, too.
+            let coming = (self.reserved as f64 + amount) * surcharge;
+            wait = wait.max(count.wait(amount, floor + others + coming, law, now));
         }
         wait
     }
@@ -552,7 +635,8 @@ impl Bucket {
     fn log(&self, now: Instant) -> Option<(f64, f64)> {
         let (law, count) = (self.law()?, self.count.as_ref()?);
         let set = self.ours().is_some_and(|(_, set)| set);
-        (count.slides(law) && !set).then(|| (law.limit, count.others(law, now)))
+        let log = !self.kind.is_long() && count.slides(law);
+        (log && !set).then(|| (law.limit, count.others(law, now)))
     }
 
     fn blocked_for(&mut self, now: Instant) -> Option<Duration> {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::limits::SavedBucket;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -655,4 +656,63 @@ proptest! {
             }
         }
     }
+}
+
+/// Went wrong: what a last run had been told by headers held everybody to it for ever, at a provider that tells nothing now.
+#[test]
+fn a_remembered_limit_that_nobody_tells_any_more_is_tried_upwards() {
+    let start = Instant::now();
+    let mut before = bucket(Kind::Requests, start);
+    let mark = before.take(1, start);
+    before.heard(mark, &told(Kind::Requests, 60, 59, 1.0), start);
+    let saved = before.saved(start, 0).unwrap();
+    let mut bucket = bucket(Kind::Requests, start);
+    bucket.restore(&saved, start, 0);
+    assert_eq!(
+        (bucket.limit(), bucket.source()),
+        (Some(60), Source::Remembered)
+    );
+    let mut now = start;
+    let mut under_way = std::collections::VecDeque::new();
+    for _ in 0..10 * 60 * 20 {
+        now += Duration::from_millis(50);
+        while bucket.ask(1, Standing::First, now) == Room::Now {
+            under_way.push_back(bucket.take(1, now));
+        }
+        while let Some(mark) =
+            under_way.pop_front_if(|mark: &mut Mark| mark.at + Duration::from_secs(1) <= now)
+        {
+            bucket.answered(mark, now);
+            bucket.settle(mark, 1, now);
+        }
+    }
+    assert_eq!(bucket.source(), Source::Tried);
+    assert!(bucket.limit() > Some(180), "{:?}", bucket.limit());
+}
+
+#[test]
+fn a_remembered_limit_that_is_told_again_stays() {
+    let start = Instant::now();
+    let mut bucket = bucket(Kind::Requests, start);
+    let saved = SavedBucket {
+        kind: Kind::Requests,
+        limit: 600,
+        source: Source::Headers,
+        burst: None,
+        used: 0.0,
+        foreign_share: None,
+        heard_at: 0,
+    };
+    bucket.restore(&saved, start, 0);
+    for n in 0..40_u64 {
+        let mark = bucket.take(1, start);
+        if n % 10 == 0 {
+            bucket.heard(mark, &told(Kind::Requests, 600, 599 - n, 0.1), start);
+        }
+        bucket.answered(mark, start);
+    }
+    assert_eq!(
+        (bucket.limit(), bucket.source()),
+        (Some(600), Source::Headers)
+    );
 }

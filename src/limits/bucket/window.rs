@@ -38,6 +38,11 @@ impl Window {
         self.sum
     }
 
+    /// Of the sum, what is as old as the window, more or less.
+    pub(super) fn leaving(&self) -> u64 {
+        self.taken[Self::place(self.newest + 1)]
+    }
+
     /// How long until `amount` more fits under `most`, if nobody else takes any; `amount <= most`.
     pub(super) fn wait(&mut self, amount: u64, most: u64, now: Instant) -> Duration {
         self.advance(now);
@@ -73,6 +78,15 @@ impl Window {
             let back = (reserved - actual).min(self.taken[place]);
             self.taken[place] -= back;
             self.sum -= back;
+        }
+    }
+
+    /// So much less, of what was taken last.
+    pub(super) fn forgive(&mut self, mut amount: u64) {
+        for part in (self.newest.saturating_sub(PARTS)..=self.newest).rev() {
+            let back = amount.min(self.taken[Self::place(part)]);
+            self.taken[Self::place(part)] -= back;
+            (self.sum, amount) = (self.sum - back, amount - back);
         }
     }
 

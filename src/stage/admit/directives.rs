@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use super::Refused;
 use crate::{
     call::{CacheDirectives, Directives, Sdk},
+    config::Priority,
     redact,
 };
 
@@ -40,11 +41,11 @@ pub(super) fn take(
         match name.as_str() {
             "x-weir-app" => app = Some(text.chars().take(64).collect()),
             "x-weir-priority" => {
-                directives.batch = one_of(
-                    "x-weir-priority",
-                    text,
-                    &[("interactive", false), ("batch", true)],
-                )?
+                let words = [
+                    ("interactive", Priority::Interactive),
+                    ("batch", Priority::Batch),
+                ];
+                directives.priority = Some(one_of("x-weir-priority", text, &words)?)
             }
             "x-weir-fallback" => {
                 directives.no_fallback =
@@ -193,7 +194,7 @@ mod tests {
         assert_eq!(timeout, Some(Duration::from_millis(1500)));
         assert!(
             directives.no_fallback
-                && directives.batch
+                && directives.priority == Some(Priority::Batch)
                 && directives.cache.no_cache
                 && !directives.cache.no_store
         );

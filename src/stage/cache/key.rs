@@ -136,7 +136,7 @@ impl FlightKey {
     /// other content codings, must not get this call's exchange.
     pub(super) fn of(key: Key, call: &Call, shape: Shape) -> Self {
         let mut hasher = std::hash::DefaultHasher::new();
-        (shape, call.directives.no_fallback, call.directives.batch).hash(&mut hasher);
+        (shape, call.directives.no_fallback, call.priority()).hash(&mut hasher);
         call.headers
             .get(header::ACCEPT_ENCODING)
             .map(|v| v.as_bytes())

@@ -170,7 +170,10 @@ pub(super) fn unsent(attempt: &Attempt, error: &SendError) -> Error {
             (kind, format!("could not connect: {why}"))
         }
     };
-    network(attempt, kind, what)
+    Error::Upstream(Arc::new(Failure {
+        unsent: !matches!(error, SendError::Closed(_)),
+        ..network_failure(attempt, kind, what)
+    }))
 }
 
 /// The provider's share of a deadline that passed.
@@ -263,6 +266,7 @@ fn made(
         what,
         own_key: attempt.target.upstream.key != UpstreamKey::Passthrough,
         begun,
+        unsent: false,
         after_content: false,
     }
 }

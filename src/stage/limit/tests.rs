@@ -1,5 +1,6 @@
 //! The layer over a scripted provider, clock paused.
 
+mod told;
 mod waiting;
 
 use std::{

@@ -101,7 +101,7 @@ where
         };
         let ask = Ask {
             tokens: call.envelope.estimate_tokens(),
-            batch: call.directives.batch || call.app.priority == Priority::Batch,
+            batch: call.priority() == Priority::Batch,
         };
         let entered = match call.app.on_limit {
             OnLimit::Reject => allowance.take(&call.app, ask).map(Ok),

@@ -309,5 +309,6 @@ pub(in crate::stage) fn failure(
         what: "scripted".to_owned(),
         own_key: target.upstream.key != UpstreamKey::Passthrough,
         begun: false,
+        unsent: false,
     }))
 }

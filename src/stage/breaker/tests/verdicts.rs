@@ -230,6 +230,7 @@ fn failure(row: &Row, target: &Arc<Target>, number: u32, organization: u8) -> Er
         what: "recorded".to_owned(),
         own_key: target.upstream.key != UpstreamKey::Passthrough,
         begun: false,
+        unsent: false,
     }))
 }
 

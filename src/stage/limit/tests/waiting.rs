@@ -1,14 +1,15 @@
 //! Who waits, in which order, and what is left behind: nothing.
 
-use std::num::NonZeroU32;
+use std::{collections::VecDeque, num::NonZeroU32};
 
 use proptest::prelude::*;
 use tokio::task::{JoinHandle, yield_now};
 
 use super::*;
 use crate::{
-    call::Call,
+    call::{Call, End},
     config::{App, AppId},
+    dialect::openai::Usage,
     stage::breaker::tests::support::call,
 };
 
@@ -23,7 +24,7 @@ fn app(name: &str, weight: u32) -> Arc<App> {
 
 fn by(app: &Arc<App>, target: &Arc<Target>, tokens: u64, batch: bool) -> Attempt {
     let mut call: Call = Arc::try_unwrap(call(app, 1, tokens)).unwrap();
-    call.directives.batch = batch;
+    call.directives.priority = batch.then_some(config::Priority::Batch);
     Attempt {
         call: Arc::new(call),
         target: Arc::clone(target),
@@ -287,6 +288,36 @@ async fn callers_with_keys_of_their_own_have_limits_of_their_own_and_pools_are_b
     assert!(all.views().iter().all(|pool| pool.account.is_some()));
 }
 
+/// Went wrong: what calls under way had reserved counted as used, and who could have gone a second later was refused.
+#[tokio::test(start_paused = true)]
+async fn who_may_get_what_others_give_back_is_not_refused() {
+    let facts = Arc::new(Facts::default());
+    let (limiter, provider, all) = limiter(Act::Stream(Arc::clone(&facts)));
+    let gpt = to(limits(0, 600, 0));
+    let stream = go(&limiter, attempt(&gpt, 1, 500)).await.unwrap();
+    provider.now_does(Act::Answer);
+    let began = Instant::now();
+    // One at the front, and one behind it.
+    let waiting = [500, 50].map(|tokens| spawn(&limiter, attempt(&gpt, 1, tokens)));
+    settled().await;
+    assert_eq!(left(&all).2, 2);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    facts.set(End {
+        how: How::Complete,
+        usage: Some(Usage {
+            output: 20,
+            exact: true,
+            ..Usage::default()
+        }),
+    });
+    drop(stream);
+    for task in waiting {
+        let took = task.await.unwrap().unwrap() - began;
+        assert!(took < Duration::from_secs(10), "{took:?}");
+    }
+    assert_eq!(left(&all), (0, 0, 0));
+}
+
 #[derive(Clone, Debug)]
 struct Arrival {
     after: u64,
@@ -364,6 +395,57 @@ proptest! {
                 let (waited, patience, _) = task.await.unwrap();
                 prop_assert!(waited <= patience + Duration::from_millis(2), "{waited:?} of {patience:?}");
             }
+            prop_assert_eq!(left(&all), (0, 0, 0));
+            Ok(())
+        })?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whoever leaves, and at whichever moment, the sleeper's duty is handed on: all others go as soon as the rate lets them,
+    /// and nobody sleeps to the end of his patience.
+    #[test]
+    fn no_departure_lets_anybody_oversleep(
+        steps in prop::collection::vec((0_usize..4, 0_u64..300, 0_usize..6, any::<bool>()), 5..60), places in 0_u32..3,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let (limiter, _, all) = limiter(Act::Answer);
+            let gpt = to(limits(600, 0, places));
+            let apps: Vec<_> = (0..4).map(|n| app(&format!("app-{n}"), n + 1)).collect();
+            for _ in 0..30 {
+                let _ = spawn(&limiter, attempt(&gpt, 1, 0)).await;
+            }
+            let (began, mut tasks, mut came) = (Instant::now(), VecDeque::new(), 0);
+            for (who, pause, polls, leaves) in steps {
+                let mut attempt = by(&apps[who], &gpt, 0, who == 3);
+                attempt.max_wait = Duration::from_secs(600);
+                let cancelled = leaves.then(|| tasks.pop_front()).flatten();
+                tasks.push_back(spawn(&limiter, attempt));
+                came += 1;
+                for _ in 0..polls {
+                    yield_now().await;
+                }
+                // Somewhere between being woken and looking.
+                if let Some(task) = cancelled {
+                    task.abort();
+                }
+                if pause > 150 {
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+            }
+            let mut last = began;
+            for task in tasks {
+                match task.await {
+                    Ok(went) => last = last.max(went.map_err(|refused| TestCaseError::fail(refused.to_string()))?),
+                    Err(left) => prop_assert!(left.is_cancelled()),
+                }
+            }
+            // Ten a second, and what a reserve for others holds back meanwhile.
+            let took = (last - began).as_secs_f64();
+            prop_assert!(took <= 12.0 + f64::from(came) * 0.15 + 10.0, "{took} for {came}");
             prop_assert_eq!(left(&all), (0, 0, 0));
             Ok(())
         })?;

@@ -162,7 +162,7 @@ async fn interactive_calls_go_before_batch_and_who_leaves_is_gone_at_once() {
     let mut tasks = Vec::new();
     for (index, batch) in [true, true, false, false].into_iter().enumerate() {
         let mut one = Arc::into_inner(call(&app, 1, 0)).unwrap();
-        one.directives.batch = batch;
+        one.directives.priority = batch.then_some(crate::config::Priority::Batch);
         let (mut quota, order) = (quota.clone(), Arc::clone(&order));
         tasks.push(tokio::spawn(async move {
             let answer = quota.call(Arc::new(one)).await;
