@@ -146,13 +146,14 @@ impl Count {
         if let Some((asked, wait)) = told {
             // The wait of a bucket that refills is the time until what is missing has come back, which no window's end tells.
             let refill = (used + asked - law.limit) / law.rate.max(1e-9);
-            // `used` is a whole number, and the wait may be one of seconds.
+            // `used` may be rounded down, and the wait up to seconds.
             let unit = if asked <= 1.0 {
                 1.0 / law.rate.max(1e-3)
             } else {
                 0.0
             };
-            let near = (wait.as_secs_f64() - refill).abs() <= 0.1 * refill + 1.0 + unit;
+            let wait = wait.as_secs_f64();
+            let near = wait >= 0.9 * refill - 0.1 && wait <= 1.1 * refill + 1.0 + unit;
             if refill >= 0.0 && near {
                 self.proof = self.proof.max(PROOF);
             } else if !self.by_headers {
@@ -512,7 +513,14 @@ mod tests {
         let one = |wait| Some((1.0, Duration::from_secs(wait)));
         count.refused(LAW, mark(start, 1), 600.0, one(41), 1, start);
         assert!(!count.refills());
-        count.refused(LAW, mark(start, 2), 600.0, one(0), 2, start);
+        count.refused(
+            LAW,
+            mark(start, 2),
+            600.0,
+            Some((1.0, Duration::from_millis(100))),
+            2,
+            start,
+        );
         assert!(count.refills());
         count.refused(LAW, mark(start, 3), 600.0, one(23), 3, start);
         assert!(!count.refills(), "that was chance");

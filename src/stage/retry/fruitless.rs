@@ -20,8 +20,8 @@ const FLOOR: u32 = 10;
 /// The same where the target has said nothing at all for as long as a caller waits: no circuit may have heard of it yet.
 const SILENT_FLOOR: u32 = 3;
 
-/// Refusals for a rate are no outage for so long.
-const YOUNG: Duration = Duration::from_secs(10);
+/// Who answered somebody within this time is not out of service.
+const SERVES: Duration = Duration::from_secs(10);
 
 /// Of one target. Relaxed: the numbers are a bound, not a book.
 #[derive(Debug, Default)]
@@ -31,25 +31,14 @@ pub struct Fruitless {
     repeats: AtomicU32,
     /// The last success, in milliseconds since [`epoch`], plus one; 0: none yet.
     success: AtomicU64,
-    /// The first call since then, likewise.
-    since: AtomicU64,
 }
 
 // === impl Fruitless ===
 
 impl Fruitless {
     /// A call goes to the target for the first time.
-    pub(super) fn call(&self, now: Instant) {
-        if self.calls.fetch_add(1, Relaxed) == 0 {
-            self.since.store(millis(now) + 1, Relaxed);
-        }
-    }
-
-    /// Whether it answered somebody lately, or was not asked for longer than that: who is refused for a rate comes in his turn then.
-    pub(super) fn is_young(&self, now: Instant) -> bool {
-        let since = self.since.load(Relaxed);
-        self.answered_within(now, YOUNG)
-            || (since != 0 && millis(now).saturating_sub(since - 1) <= YOUNG.as_millis() as u64)
+    pub(super) fn call(&self) {
+        self.calls.fetch_add(1, Relaxed);
     }
 
     /// The target answered.
@@ -62,6 +51,11 @@ impl Fruitless {
         if self.calls.load(Relaxed) != 0 {
             self.calls.store(0, Relaxed);
         }
+    }
+
+    /// Whether it answers some: who is refused for a rate comes in his turn there.
+    pub(super) fn serves(&self, now: Instant) -> bool {
+        self.answered_within(now, SERVES)
     }
 
     /// Whether one more repeat is within `share` of the calls, or the floor; it is counted.
@@ -117,7 +111,7 @@ mod tests {
             let fruitless = Fruitless::default();
             let mut repeats = 0;
             for _ in 0..calls {
-                fruitless.call(Instant::now());
+                fruitless.call();
                 repeats += (0..asked).filter(|_| fruitless.repeat(0.2)).count();
             }
             prop_assert!(repeats <= FLOOR.max(calls / 5) as usize, "{repeats} repeats of {calls} calls");
@@ -145,7 +139,7 @@ mod tests {
                 .count()
         };
         assert_eq!(silent(100), 3);
-        (0..20).for_each(|_| fruitless.call(Instant::now()));
+        (0..20).for_each(|_| fruitless.call());
         assert_eq!(
             silent(100),
             1,

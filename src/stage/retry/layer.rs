@@ -237,7 +237,7 @@ impl Loop<'_> {
         if index >= self.turned {
             self.turned = index + 1;
             if self.call().sdk.retry_count == 0 {
-                self.targets[index].fruitless.call(Instant::now());
+                self.targets[index].fruitless.call();
             }
         }
         Attempt {
@@ -297,7 +297,7 @@ impl Loop<'_> {
         // The limit's queue lets it go again at the provider's own pace: that is no storm, and refusing would help nobody.
         if class.is_rate_limit()
             && class != Class::RateLimitedRamp
-            && fruitless.is_young(Instant::now())
+            && fruitless.serves(Instant::now())
         {
             return true;
         }
