@@ -125,8 +125,10 @@ impl Pace {
             .is_some_and(|drained| sent >= self.changed && sent <= drained)
             && self.burst < shape.most()
         {
-            self.burst = (self.burst * 2.0).min(shape.most());
-            (self.drained, self.changed) = (None, now);
+            // The larger burst may go on at once: who waits behind the first part of a crowd goes with its first answer.
+            let larger = (self.burst * 2.0).min(shape.most());
+            self.level += larger - self.burst;
+            (self.burst, self.drained, self.changed) = (larger, None, now);
         }
     }
 
@@ -202,6 +204,27 @@ mod tests {
             }
             pace.answered(now, SHAPE, after(now, 1.0));
         }
+    }
+
+    #[test]
+    fn a_crowd_goes_as_fast_as_its_answers_come() {
+        let shape = Shape {
+            rate: 100.0,
+            limit: 6_000.0,
+            few: 10.0,
+        };
+        let start = Instant::now();
+        let (mut pace, mut gone, mut round) = (Pace::new(shape, start), 0, 0);
+        while gone < 300 {
+            let now = after(start, f64::from(round) * 0.2);
+            while pace.wait(1.0, 0.0, shape, now).is_zero() {
+                pace.take(1.0, shape, now);
+                gone += 1;
+            }
+            pace.answered(now, shape, after(now, 0.2));
+            round += 1;
+        }
+        assert!(round <= 5, "{round}");
     }
 
     #[test]
