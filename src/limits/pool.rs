@@ -70,11 +70,12 @@ struct Cold {
 }
 
 /// What a call has taken.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Taken {
     pub(super) at: Instant,
     pub(super) cost: Cost,
-    marks: [Option<Mark>; Kind::RATES.len()],
+    /// In the order of [`Kind::RATES`]. Boxed: it travels with the call.
+    marks: Box<[Option<Mark>; Kind::RATES.len()]>,
     app: AppRef,
     lane: Lane,
     units: f64,
@@ -202,7 +203,7 @@ impl Pool {
 
     /// A call goes.
     pub(super) fn take(&mut self, cost: Cost, app: AppRef, lane: Lane, now: Instant) -> Taken {
-        let mut marks = [None; Kind::RATES.len()];
+        let mut marks = Box::new([None; Kind::RATES.len()]);
         for (kind, bucket) in &mut self.buckets {
             let amount = cost.of(*kind);
             if amount > 0 {

@@ -5,10 +5,14 @@ use std::{sync::Arc, time::SystemTime};
 use tokio::time::Instant;
 
 use super::{
-    Cost, Heard, Kind, Refused, account::Account, bucket::Refusal, concurrency::Why, pool::Taken,
+    Cost, Heard, Kind, Refused,
+    account::{Account, Inner},
+    bucket::Refusal,
+    concurrency::Why,
+    pool::Taken,
 };
 use crate::{
-    call::{Call, End, How, Reply, Target, Watch},
+    call::{Call, End, Reply, Target, Watch},
     dialect::openai::{Envelope, Usage},
     error::{Error, Failure},
     triage::{Class, ToldLimit},
@@ -54,18 +58,23 @@ impl Reservation {
     /// The attempt was answered: what its head tells is learnt, and its end settles.
     pub fn answered(mut self, reply: &mut Reply) {
         let provider = &self.target.upstream.provider;
-        self.heard(&Heard::of(provider, &reply.headers, SystemTime::now()));
-        if let Some(taken) = &self.taken {
-            let mut inner = self.account.lock();
-            if let Some(pool) = inner.pools.get_mut(&self.pool) {
-                pool.answered(taken, Instant::now());
-            }
+        let heard = Heard::of(provider, &reply.headers, SystemTime::now());
+        let (now, stream) = (Instant::now(), reply.body.is_stream());
+        let account = Arc::clone(&self.account);
+        let mut inner = account.lock();
+        if let (Some(taken), Some(pool)) = (&mut self.taken, inner.pools.get_mut(&self.pool)) {
+            pool.heard(taken, heard.iter(), now);
+            pool.answered(taken, now);
         }
-        if reply.body.is_stream() {
+        if stream {
+            inner.changed(self.pool, now);
+            drop(inner);
             self.asked = Asked::Envelope(Box::new(self.asked.envelope().clone()));
+            reply.body.on_end(self, None);
+            return;
         }
-        let usage = reply.learnt.usage;
-        reply.body.on_end(self, usage);
+        // A whole answer is over already.
+        self.end_in(&mut inner, reply.learnt.usage.as_ref(), now);
     }
 
     /// The head of a reply tells of limits.
@@ -152,16 +161,19 @@ impl Reservation {
         }
     }
 
-    fn used(&mut self, usage: &Usage) {
-        let Some(taken) = &self.taken else { return };
-        let actual = taken.cost.settled(&self.target.upstream.provider, usage);
-        if usage.exact {
-            let mut inner = self.account.lock();
-            if let Some(pool) = inner.pools.get_mut(&self.pool) {
-                pool.calibration.learn(self.asked.envelope(), usage);
-            }
+    /// The call is over: it used this, or what was estimated.
+    fn end_in(&mut self, inner: &mut Inner, usage: Option<&Usage>, now: Instant) {
+        let Some(taken) = self.taken.take() else {
+            return;
+        };
+        let provider = &self.target.upstream.provider;
+        let actual = usage.map_or(taken.cost, |usage| taken.cost.settled(provider, usage));
+        if let Some(usage) = usage.filter(|usage| usage.exact)
+            && let Some(pool) = inner.pools.get_mut(&self.pool)
+        {
+            pool.calibration.learn(self.asked.envelope(), usage);
         }
-        self.settle(&actual);
+        inner.settle(self.pool, &taken, &actual, now);
     }
 
     fn settle(&mut self, actual: &Cost) {
@@ -174,19 +186,15 @@ impl Reservation {
 
 impl Watch for Reservation {
     fn end(&mut self, end: &End) {
-        match (end.usage, end.how) {
-            (Some(usage), _) => self.used(&usage),
-            (None, How::Complete | How::Broken(_) | How::CallerLeft) => {
-                let estimate = self.taken.map(|taken| taken.cost);
-                self.settle(&estimate.unwrap_or_default());
-            }
-        }
+        // However it ended: what was told counts, else the estimate.
+        let account = Arc::clone(&self.account);
+        self.end_in(&mut account.lock(), end.usage.as_ref(), Instant::now());
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if let Some(estimate) = self.taken.map(|taken| taken.cost) {
+        if let Some(estimate) = self.taken.as_ref().map(|taken| taken.cost) {
             self.settle(&estimate);
         }
     }

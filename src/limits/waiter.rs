@@ -74,7 +74,7 @@ impl Cell {
         Some(
             outcome
                 .as_ref()
-                .map(|taken| **taken)
+                .map(|taken| (**taken).clone())
                 .map_err(|denied| *denied),
         )
     }

@@ -145,8 +145,8 @@ impl Report {
 
 const COSTS: &[(&str, usize)] = &[
     ("CPU", 18),
-    ("limit stage ns/call", 19),
-    ("of it, hearing a head ns", 24),
+    ("admit and settle ns", 19),
+    ("learning from a head ns", 24),
     ("verdict", 7),
 ];
 

@@ -74,6 +74,7 @@ impl Bucket {
 
     /// What the last run learnt. Too old, it is forgotten.
     pub fn restore(&mut self, saved: &SavedBucket, now: Instant, unix: u64) {
+        self.shaped = None;
         let passed = unix.saturating_sub(saved.heard_at);
         if passed > REMEMBERED || saved.limit == 0 {
             return;

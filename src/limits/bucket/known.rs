@@ -93,7 +93,19 @@ impl Bucket {
         !self.kind.is_long() && (set || !self.refills())
     }
 
+    /// Asked for several times at one instant, worked out once.
     pub(super) fn shape(&mut self, now: Instant) -> Option<Shape> {
+        if let Some((at, shape)) = self.shaped
+            && at == now
+        {
+            return shape;
+        }
+        let shape = self.shape_at(now);
+        self.shaped = Some((now, shape));
+        shape
+    }
+
+    fn shape_at(&mut self, now: Instant) -> Option<Shape> {
         if self.kind.is_long() {
             return None;
         }

@@ -13,6 +13,7 @@ use crate::limits::heard::Reading;
 impl Bucket {
     /// A reply to the call that took `mark` tells this.
     pub fn heard(&mut self, mark: Mark, reading: &Reading, now: Instant) {
+        self.shaped = None;
         if let Some(window) = reading.window.filter(|window| !window.is_zero()) {
             self.lasts(window, now);
         }
@@ -74,6 +75,7 @@ impl Bucket {
     /// The provider refused the call that took `mark`, for this limit, and what its reply's head told was heard. Whether it had room, as
     /// far as anybody knew. The caller settles too.
     pub fn refused(&mut self, mark: Mark, refusal: &Refusal, now: Instant) -> bool {
+        self.shaped = None;
         let amount = refusal.requested.map_or(mark.amount as f64, |n| n as f64);
         let refusal = &Refusal {
             limit: refusal.limit.filter(|limit| (1..=LARGEST).contains(limit)),
@@ -155,6 +157,7 @@ impl Bucket {
 
     /// The last run was told a limit, and this one is not: it may be another one by now.
     pub(super) fn doubt(&mut self, now: Instant) {
+        self.shaped = None;
         self.remembered = false;
         let Some(told) = self.told.take() else { return };
         (self.count, self.foreign) = (None, Foreign::default());

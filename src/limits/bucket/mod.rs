@@ -105,6 +105,8 @@ pub struct Bucket {
     refused_lately: Option<Window>,
     /// When somebody last had to wait.
     wanted: Option<Instant>,
+    /// The last shape, good for its instant as long as nothing is learnt.
+    shaped: Option<(Instant, Option<pace::Shape>)>,
 }
 
 /// How far a call may go into what is there.
@@ -212,12 +214,14 @@ impl Bucket {
             sure: true,
             refused_lately: None,
             wanted: None,
+            shaped: None,
         }
     }
 
     /// Never more than this, whatever is learnt; `None`: as learnt.
     pub fn set(&mut self, most: Option<NonZeroU64>) {
         self.set = most.map(|most| most.get() as f64);
+        self.shaped = None;
     }
 
     /// The capacity of a window, if it is known.
@@ -366,7 +370,9 @@ impl Bucket {
 
     /// Of what is reserved, so much is used in the end, as far as is known: 0 to 1.
     pub fn used_share(&self) -> f64 {
-        self.used_share.unwrap_or(0.0)
+        // A request is one in the end as well; of tokens nothing is known before the first call is over.
+        let unknown = if self.kind.counts_tokens() { 0.0 } else { 1.0 };
+        self.used_share.unwrap_or(unknown)
     }
 
     /// As it will be when calls under way have given back what they usually do; `None`: not otherwise than now.
