@@ -70,10 +70,6 @@ pub(super) struct Ask<'a> {
 
 /// What became of it.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved once; a box would cost every call that need not wait an allocation"
-)]
 pub(super) enum Entered {
     Now(Taken),
     Wait(Seat, Arc<Cell>),

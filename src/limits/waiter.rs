@@ -43,7 +43,6 @@ pub(super) struct Timer {
 
 /// What to do next.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it stays on the stack")]
 pub(super) enum Step {
     Done(Result<Taken, Denied>),
     Sleep(Instant),

@@ -294,6 +294,9 @@ struct Provider {
     log: std::collections::VecDeque<f64>,
 }
 
+/// A reply on its way: when it comes, to what, and what is left and when that is reset, or the told wait.
+type Due = (f64, Mark, Result<(f64, f64), f64>);
+
 struct Outcome {
     passed: f64,
     refused: f64,
@@ -387,8 +390,7 @@ impl Provider {
     fn drive(mut self, bucket: &mut Bucket, seconds: f64, latency: f64, foreign: f64) -> Outcome {
         let start = Instant::now();
         let at = |time: f64| start + Duration::from_secs_f64(time);
-        let mut replies: std::collections::VecDeque<(f64, Mark, Result<(f64, f64), f64>)> =
-            std::collections::VecDeque::new();
+        let mut replies: std::collections::VecDeque<Due> = std::collections::VecDeque::new();
         let (mut now, mut next_foreign, mut outcome) = (
             0.0,
             0.0,
