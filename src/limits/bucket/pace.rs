@@ -33,7 +33,7 @@ pub(super) struct Pace {
     changed: Instant,
     /// When it was last full.
     full: Instant,
-    /// When a whole burst had gone at once.
+    /// When the last call of a whole burst went: that it was answered says that none was too many, the first one's answer does not.
     drained: Option<Instant>,
     ease: f64,
 }
@@ -122,7 +122,7 @@ impl Pace {
         }
         if self
             .drained
-            .is_some_and(|drained| sent >= self.changed && sent <= drained)
+            .is_some_and(|drained| sent >= self.changed && sent >= drained)
             && self.burst < shape.most()
         {
             // The larger burst may go on at once: who waits behind the first part of a crowd goes with its first answer.
@@ -225,6 +225,19 @@ mod tests {
             round += 1;
         }
         assert!(round <= 5, "{round}");
+    }
+
+    /// The first answers of a burst, the rest of which was refused, once doubled it.
+    #[test]
+    fn only_the_answer_to_its_last_call_says_that_a_burst_was_none_too_large() {
+        let start = Instant::now();
+        let mut pace = Pace::new(SHAPE, start);
+        let sent = |n: u32| start + Duration::from_micros(n.into());
+        (0..20).for_each(|n| pace.take(1.0, SHAPE, sent(n)));
+        pace.answered(sent(5), SHAPE, after(start, 0.3));
+        assert!((pace.burst() - 20.0).abs() < 1e-6);
+        pace.answered(sent(19), SHAPE, after(start, 0.4));
+        assert!((pace.burst() - 40.0).abs() < 1e-6);
     }
 
     #[test]
