@@ -13,7 +13,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use tokio::runtime::Builder;
+use tokio::{runtime::Builder, time::Instant};
 use tower::{Layer, Service};
 use weir::{
     call::{Attempt, Learnt, Reply, ReplyBody},
@@ -37,10 +37,15 @@ pub(crate) const ABOUT: &str = "CPU time of a call that need not wait; of a rele
 /// The goal, in nanoseconds a call.
 pub(crate) const MOST: f64 = 1_000.0;
 
+/// Calls admitted together.
+const BATCH: u32 = 10_000;
+
 /// Nanoseconds each.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Costs {
-    /// Admission and settling, against limits that are known: the layer less what is below it.
+    /// Admission alone: a reservation is had, of limits that are known.
+    pub(crate) admit: f64,
+    /// Admission, settling and the tower layer around them, less what is below it.
     pub(crate) layer: f64,
     /// Reading a reply's head and learning from it, which is no part of the admission.
     pub(crate) heard: f64,
@@ -81,6 +86,21 @@ async fn measure(calls: u32) -> Result<Costs> {
     let above = LimitLayer::new(Arc::<Limits>::default()).layer(below.clone());
     // The limits are told, so that there is something to hold to.
     each(above.clone(), &attempt, 10).await?;
+    let limits = Arc::<Limits>::default();
+    let known = LimitLayer::new(Arc::clone(&limits)).layer(below.clone());
+    each(known, &attempt, 10).await?;
+    let mut admit = Duration::ZERO;
+    // In batches, so that what is dropped is dropped outside of the time.
+    for _ in 0..calls / BATCH {
+        let mut reservations = Vec::with_capacity(BATCH as usize);
+        let until = Instant::now() + Duration::from_secs(30);
+        let began = cpu()?;
+        for _ in 0..BATCH {
+            let admitted = limits.admit(&attempt.call, &attempt.target, until).await;
+            reservations.push(black_box(admitted).map_err(|denied| format!("{denied:?}"))?);
+        }
+        admit += cpu()?.saturating_sub(began);
+    }
     // One after the other, twice: what is warm then is warm for both.
     let mut layer = [Duration::ZERO; 2];
     for _ in 0..2 {
@@ -94,6 +114,7 @@ async fn measure(calls: u32) -> Result<Costs> {
     }
     let nanoseconds = |time: Duration| time.as_secs_f64() * 1e9 / f64::from(calls);
     Ok(Costs {
+        admit: nanoseconds(admit) * f64::from(calls) / f64::from((calls / BATCH * BATCH).max(1)),
         layer: nanoseconds(layer[1]),
         heard: nanoseconds(layer[0].saturating_sub(layer[1])),
     })

@@ -66,14 +66,20 @@ impl Report {
         // Without optimisation it says nothing.
         let verdict = match cfg!(debug_assertions) {
             true => "",
-            false => word(costs.layer < cost::MOST),
+            false => word(costs.admit < cost::MOST),
         };
         self.judge(cost::NAME, cost::ABOUT, verdict);
-        let cells = [costs.layer, costs.heard].map(|ns| format!("{ns:.0}"));
-        let [layer, heard] = cells;
+        let cells = [costs.admit, costs.layer, costs.heard].map(|ns| format!("{ns:.0}"));
+        let [admit, layer, heard] = cells;
         self.row(
             COSTS,
-            vec![cost::NAME.to_owned(), layer, heard, verdict.to_owned()],
+            vec![
+                cost::NAME.to_owned(),
+                admit,
+                layer,
+                heard,
+                verdict.to_owned(),
+            ],
         )
     }
 
@@ -145,7 +151,8 @@ impl Report {
 
 const COSTS: &[(&str, usize)] = &[
     ("CPU", 18),
-    ("admit and settle ns", 19),
+    ("admit ns", 8),
+    ("whole stage ns", 14),
     ("learning from a head ns", 24),
     ("verdict", 7),
 ];
