@@ -38,6 +38,10 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + S
 /// Where `--write` writes.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/limits.md");
 
+/// As in the product: what a call allocates is a part of what it costs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // As `benches/gateway`: test runners start benches too, without any argument.
     if std::env::args().len() == 1 {
