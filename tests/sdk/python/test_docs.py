@@ -46,7 +46,7 @@ def run(*arguments, cwd=None, environment=None, within=30):
 
 @pytest.mark.parametrize("text, _", blocks("toml"))
 def test_a_configuration_is_accepted(text, _, tmp_path):
-    if "[[fault]]" in text:
+    if "[[fault]]" in text or "[[change]]" in text:
         path = tmp_path / "scenario.toml"
         path.write_text(text)
         harness.Sim("documented", "--scenario", str(path)).stop()
