@@ -229,11 +229,6 @@ impl Bucket {
         self.most().map(|limit| limit as u64)
     }
 
-    /// Whether the provider itself has told it.
-    pub fn is_told(&self) -> bool {
-        self.told.is_some() || self.text.is_some()
-    }
-
     /// Whether `amount` may be taken.
     pub fn ask(&mut self, amount: u64, standing: Standing, now: Instant) -> Room {
         let Some(limit) = self.most() else {
