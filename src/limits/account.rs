@@ -4,12 +4,12 @@
 //! a refund, a higher limit, somebody who leaves) lets go whom it can before the lock is given back.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use foldhash::HashMap;
 use tokio::time::Instant;
 
 use super::{

@@ -74,8 +74,8 @@ struct Cold {
 pub(super) struct Taken {
     pub(super) at: Instant,
     pub(super) cost: Cost,
-    /// In the order of [`Kind::RATES`]. Boxed: it travels with the call.
-    marks: Box<[Option<Mark>; Kind::RATES.len()]>,
+    /// Of the buckets it counts in, mostly two or three.
+    marks: Vec<(Kind, Mark)>,
     app: AppRef,
     lane: Lane,
     units: f64,
@@ -160,7 +160,7 @@ impl Pool {
         let limited = self
             .buckets
             .iter()
-            .filter(|(kind, bucket)| kind.counts_tokens() && bucket.limit().is_some());
+            .filter(|(kind, bucket)| kind.counts_tokens() && bucket.is_limited());
         let tokens = limited.map(|(kind, _)| cost.of(*kind)).max();
         tokens.unwrap_or(cost.requests).max(1) as f64
     }
@@ -203,11 +203,11 @@ impl Pool {
 
     /// A call goes.
     pub(super) fn take(&mut self, cost: Cost, app: AppRef, lane: Lane, now: Instant) -> Taken {
-        let mut marks = Box::new([None; Kind::RATES.len()]);
+        let mut marks = Vec::with_capacity(self.buckets.len());
         for (kind, bucket) in &mut self.buckets {
             let amount = cost.of(*kind);
             if amount > 0 {
-                marks[place(*kind)] = Some(bucket.take(amount, now));
+                marks.push((*kind, bucket.take(amount, now)));
             }
         }
         let units = self.units(&cost);
@@ -231,7 +231,7 @@ impl Pool {
     /// A call is over, and took `actual`.
     pub(super) fn settle(&mut self, taken: &Taken, actual: &Cost, now: Instant) {
         for (kind, bucket) in &mut self.buckets {
-            if let Some(mark) = taken.marks[place(*kind)] {
+            if let Some(mark) = taken.mark(*kind) {
                 bucket.settle(mark, actual.of(*kind), now);
             }
         }
@@ -273,7 +273,7 @@ impl Pool {
         self.cold = None;
         self.concurrency.answered(taken.at, self.inflight, now);
         for (kind, bucket) in &mut self.buckets {
-            if let Some(mark) = taken.marks[place(*kind)] {
+            if let Some(mark) = taken.mark(*kind) {
                 bucket.answered(mark, now);
             }
         }
@@ -485,7 +485,7 @@ impl Pool {
 
     fn knows_limits(&self) -> bool {
         let mut buckets = self.buckets.iter();
-        buckets.any(|(_, bucket)| bucket.limit().is_some())
+        buckets.any(|(_, bucket)| bucket.is_limited())
     }
 
     fn bucket(&mut self, kind: Kind, now: Instant) -> &mut Bucket {
@@ -502,8 +502,20 @@ impl Pool {
 
     /// What a call took of a bucket; when that was not known yet, it takes it now.
     fn mark(&mut self, taken: &mut Taken, kind: Kind, now: Instant) -> Mark {
-        let amount = taken.cost.of(kind);
-        *taken.marks[place(kind)].get_or_insert_with(|| self.bucket(kind, now).take(amount, now))
+        taken.mark(kind).unwrap_or_else(|| {
+            let mark = self.bucket(kind, now).take(taken.cost.of(kind), now);
+            taken.marks.push((kind, mark));
+            mark
+        })
+    }
+}
+
+// === impl Taken ===
+
+impl Taken {
+    fn mark(&self, kind: Kind) -> Option<Mark> {
+        let mut marks = self.marks.iter();
+        marks.find(|(of, _)| *of == kind).map(|(_, mark)| *mark)
     }
 }
 
@@ -554,11 +566,6 @@ fn passes(
         at += wait;
     }
     Ok(at.saturating_duration_since(now))
-}
-
-/// A kind's place among the rates: they are declared first, and in this order.
-const fn place(kind: Kind) -> usize {
-    kind as usize
 }
 
 pub(super) fn fixed(limit: Limit) -> Option<std::num::NonZeroU32> {

@@ -44,7 +44,7 @@ pub struct Refused {
 /// The limits of all accounts.
 #[derive(Default)]
 pub struct Limits {
-    pub(super) ways: RwLock<HashMap<(TargetId, Holder), Way>>,
+    pub(super) ways: RwLock<foldhash::HashMap<(TargetId, Holder), Way>>,
     pub(super) accounts: Mutex<HashMap<Identity, Arc<Account>>>,
     pub(super) saved: Mutex<HashMap<(Identity, String), SavedPool>>,
     hook: Option<WaitHook>,
@@ -130,11 +130,11 @@ impl Limits {
     /// How long `call` would wait for `target` now; `None`: it never fits.
     pub fn expected_wait(&self, call: &Call, target: &Target) -> Option<Duration> {
         let now = Instant::now();
-        let way = self.way(call, target, now);
-        let mut inner = way.account.lock();
+        let (account, pool) = self.way(call, target, now);
+        let mut inner = account.lock();
         let places = inner.slots.limit;
         let full = places.is_some_and(|limit| inner.slots.inflight >= limit);
-        let Some(pool) = inner.pools.get_mut(&way.pool) else {
+        let Some(pool) = inner.pools.get_mut(&pool) else {
             return Some(Duration::ZERO);
         };
         let cost =
@@ -233,13 +233,13 @@ impl Limits {
             envelope: &call.envelope,
             until,
         };
-        let mut way = self.way(call, target, now);
-        let mut entered = way.account.enter(way.pool, &ask, now);
+        let (mut account, mut pool) = self.way(call, target, now);
+        let mut entered = account.enter(pool, &ask, now);
         if matches!(entered, Entered::Gone) {
-            way = self.find(call, target, now);
-            entered = way.account.enter(way.pool, &ask, now);
+            (account, pool) = self.find(call, target, now);
+            entered = account.enter(pool, &ask, now);
         }
-        (way.account, way.pool, entered)
+        (account, pool, entered)
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Account>> {

@@ -3,11 +3,9 @@
 //! An account is an upstream and the holder of the key; a pool is the models of it that share limits. What was learnt of a
 //! forgotten pool is put by, for the next call that needs it.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError},
-};
+use std::sync::{Arc, PoisonError};
 
+use foldhash::HashMap;
 use tokio::time::Instant;
 
 use super::{
@@ -32,7 +30,6 @@ pub(super) type Holder = u64;
 pub(super) type Identity = (String, String, String);
 
 /// From a target to its pool.
-#[derive(Clone)]
 pub(super) struct Way {
     pub(super) account: Arc<Account>,
     pub(super) pool: u32,
@@ -43,20 +40,20 @@ pub(super) struct Way {
 // === impl Limits ===
 
 impl Limits {
-    pub(super) fn way(&self, call: &Call, target: &Target, now: Instant) -> Way {
+    pub(super) fn way(&self, call: &Call, target: &Target, now: Instant) -> (Arc<Account>, u32) {
         let key = (target.id, holder(call, &target.upstream));
         let ways = self.ways.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(way) = ways.get(&key)
             && Arc::ptr_eq(&way.upstream, &target.upstream)
         {
-            return way.clone();
+            return (Arc::clone(&way.account), way.pool);
         }
         drop(ways);
         self.find(call, target, now)
     }
 
     /// Finds or makes the pool.
-    pub(super) fn find(&self, call: &Call, target: &Target, now: Instant) -> Way {
+    pub(super) fn find(&self, call: &Call, target: &Target, now: Instant) -> (Arc<Account>, u32) {
         let upstream = &target.upstream;
         let holder = holder(call, upstream);
         let identity = (
@@ -94,7 +91,7 @@ impl Limits {
         drop(inner);
         drop(accounts);
         let way = Way {
-            account,
+            account: Arc::clone(&account),
             pool: id,
             upstream: Arc::clone(upstream),
         };
@@ -102,8 +99,8 @@ impl Limits {
         if ways.len() >= MOST_POOLS {
             self.forget(&mut ways, now);
         }
-        ways.insert((target.id, holder), way.clone());
-        way
+        ways.insert((target.id, holder), way);
+        (account, id)
     }
 
     /// Makes room: half of the ways, those used longest ago, as far as nobody is on them.

@@ -51,7 +51,7 @@ pub(super) struct Count {
 }
 
 /// The provider's own figures.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Law {
     pub(super) limit: f64,
     /// Per second, in a bucket that refills.
@@ -277,6 +277,9 @@ impl Count {
 
     /// What is left now.
     pub(super) fn level(&mut self, law: Law, now: Instant) -> f64 {
+        if now <= self.at && !self.is_fixed(law) {
+            return self.level.min(law.limit);
+        }
         if self.is_fixed(law) {
             while let Some(resets) = self.resets.filter(|resets| *resets <= now) {
                 self.level = self.level.max(law.limit);

@@ -13,14 +13,14 @@ const REMEMBERED: u64 = 7 * 86_400;
 impl Bucket {
     /// For people; `None` while nothing is known.
     pub fn view(&mut self, now: Instant) -> Option<BucketView> {
-        let limit = self.most()?;
-        let law = self.law();
+        let facts = self.facts();
+        let (limit, law) = (facts.most?, facts.law);
         let level = self
             .count
             .as_mut()
             .zip(law)
             .map(|(count, law)| count.level(law, now));
-        let in_window = self.strict().then_some(()).and(self.ring.as_mut());
+        let in_window = facts.strict.then_some(()).and(self.ring.as_mut());
         let in_window = in_window.map(|ring| limit - ring.sum(now) as f64);
         let remaining = level
             .unwrap_or(limit)
@@ -41,7 +41,7 @@ impl Bucket {
             kind: self.kind,
             capacity: limit as u64,
             remaining: remaining as u64,
-            source: self.source(),
+            source: facts.source,
             burst: burst.min(limit) as u64,
             foreign_share: self.foreign_share(),
             reserved: self.reserved,
@@ -74,7 +74,7 @@ impl Bucket {
 
     /// What the last run learnt. Too old, it is forgotten.
     pub fn restore(&mut self, saved: &SavedBucket, now: Instant, unix: u64) {
-        self.shaped = None;
+        self.stale();
         let passed = unix.saturating_sub(saved.heard_at);
         if passed > REMEMBERED || saved.limit == 0 {
             return;

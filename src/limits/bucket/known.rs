@@ -10,7 +10,122 @@ use crate::{limits::Source, triage::DayReset};
 /// Above this share of a limit, what is left is no sign of strangers.
 const PLENTY: f64 = 0.6;
 
+/// What follows from what is known of a limit. Worked out when something is learnt, and not for each call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Facts {
+    pub(super) source: Source,
+    /// The lower of what is set and what is learnt.
+    pub(super) most: Option<f64>,
+    /// The provider's law; none where only a number of ours is known.
+    pub(super) law: Option<Law>,
+    /// What is ours of the limit.
+    pub(super) ours: Option<f64>,
+    /// That is a number of the configuration's.
+    pub(super) set: bool,
+    /// Replies have proved that the provider's bucket refills.
+    pub(super) refills: bool,
+    /// Any window is held to the limit: not where the provider has shown a law that allows more.
+    pub(super) strict: bool,
+    /// What the provider charges beyond the reserved: its share of that.
+    pub(super) surcharge: f64,
+    /// The pace without a look at what is left; `None`: it has none. Where any window is held to the limit a little is spared.
+    pub(super) even: Option<Shape>,
+}
+
+// === impl Facts ===
+
+impl Facts {
+    fn of(bucket: &Bucket) -> Self {
+        let (learnt, limit_set) = (bucket.learnt(), bucket.set);
+        let window = bucket.window.as_secs_f64().max(1e-3);
+        let law = learnt.map(|(limit, _)| Law {
+            limit,
+            rate: limit / window,
+            fixed: bucket.kind.is_long() && bucket.reset != DayReset::Refill,
+        });
+        let share = law.and_then(|law| bucket.foreign.share(law.rate, law.limit));
+        let free = share.map_or(1.0, |share| (1.0 - share).max(0.05));
+        let learnt_limit = learnt.map(|(limit, _)| limit);
+        let is_set = |learnt: Option<f64>| {
+            limit_set.is_some_and(|set| learnt.is_none_or(|learnt| set < learnt))
+        };
+        let least = |learnt: Option<f64>| match (limit_set, learnt) {
+            (Some(set), Some(learnt)) => Some(set.min(learnt)),
+            (set, learnt) => set.or(learnt),
+        };
+        let ours = learnt_limit.map(|limit| limit * free);
+        let refills = bucket.refills();
+        let (ours, set) = (least(ours), is_set(ours));
+        let strict = !bucket.kind.is_long() && (set || !refills);
+        let tokens = bucket.kind.counts_tokens();
+        let even = ours.filter(|_| !bucket.kind.is_long()).map(|ours| Shape {
+            rate: ours / window * if strict { SPARE } else { 1.0 },
+            limit: ours,
+            few: if tokens { FEW_TOKENS } else { FEW_REQUESTS },
+        });
+        Self {
+            source: match learnt {
+                None => Source::Set,
+                Some(_) if is_set(learnt_limit) => Source::Set,
+                Some(_) if bucket.remembered => Source::Remembered,
+                Some((_, source)) => source,
+            },
+            most: least(learnt_limit),
+            law,
+            ours,
+            set,
+            refills,
+            strict,
+            surcharge: bucket.foreign.surcharge(),
+            even,
+        }
+    }
+}
+
+// === impl Bucket ===
+
 impl Bucket {
+    /// What is known now.
+    #[inline]
+    pub(super) fn facts(&mut self) -> Facts {
+        match self.facts {
+            Some(facts) => {
+                debug_assert_eq!(facts, Facts::of(self), "something was learnt, and not said");
+                facts
+            }
+            None => *self.facts.insert(Facts::of(self)),
+        }
+    }
+
+    /// The same, not kept.
+    #[inline]
+    pub(super) fn peek(&self) -> Facts {
+        self.facts.unwrap_or_else(|| Facts::of(self))
+    }
+
+    /// Something was learnt: what was worked out does not hold any more.
+    pub(super) fn stale(&mut self) {
+        (self.facts, self.shaped) = (None, None);
+    }
+
+    pub(super) fn law(&self) -> Option<Law> {
+        self.peek().law
+    }
+
+    pub(super) fn refills(&self) -> bool {
+        self.count.as_ref().is_some_and(Count::refills)
+    }
+
+    #[cfg(test)]
+    pub(super) fn source(&self) -> Source {
+        self.peek().source
+    }
+
+    /// A limit is known.
+    pub fn is_limited(&self) -> bool {
+        self.set.is_some() || self.told.is_some() || self.text.is_some() || self.guess.is_some()
+    }
+
     /// What was learnt, and from whom.
     pub(super) fn learnt(&self) -> Option<(f64, Source)> {
         match (self.told, self.text, &self.guess) {
@@ -42,118 +157,54 @@ impl Bucket {
         guess.limit().max(least)
     }
 
-    pub(super) fn source(&self) -> Source {
-        match (self.learnt(), self.set) {
-            (None, _) => Source::Set,
-            (Some((learnt, _)), Some(set)) if set < learnt => Source::Set,
-            _ if self.remembered => Source::Remembered,
-            (Some((_, source)), _) => source,
-        }
-    }
-
-    /// The lower of what is set and what is learnt.
-    pub(super) fn most(&self) -> Option<f64> {
-        let learnt = self.learnt().map(|(limit, _)| limit);
-        match (self.set, learnt) {
-            (Some(set), Some(learnt)) => Some(set.min(learnt)),
-            (set, learnt) => set.or(learnt),
-        }
-    }
-
-    /// The provider's law; none where only a number of ours is known.
-    pub(super) fn law(&self) -> Option<Law> {
-        let (limit, _) = self.learnt()?;
-        Some(Law {
-            limit,
-            rate: limit / self.window.as_secs_f64().max(1e-3),
-            fixed: self.kind.is_long() && self.reset != DayReset::Refill,
-        })
-    }
-
-    /// What is ours of the limit, and what of it is set by us.
-    pub(super) fn ours(&self) -> Option<(f64, bool)> {
-        let free = self
-            .foreign_share()
-            .map_or(1.0, |share| (1.0 - share).max(0.05));
-        let learnt = self.learnt().map(|(limit, _)| limit * free);
-        match (self.set, learnt) {
-            (Some(set), Some(learnt)) => Some((set.min(learnt), set < learnt)),
-            (Some(set), None) => Some((set, true)),
-            (None, learnt) => learnt.map(|learnt| (learnt, false)),
-        }
-    }
-
-    pub(super) fn refills(&self) -> bool {
-        self.count.as_ref().is_some_and(Count::refills)
-    }
-
-    /// Whether any window is held to the limit: not where the provider has shown a law that allows more.
-    pub(super) fn strict(&self) -> bool {
-        let set = self.ours().is_some_and(|(_, set)| set);
-        !self.kind.is_long() && (set || !self.refills())
-    }
-
-    /// Asked for several times at one instant, worked out once.
+    /// What the limit makes of the pace; `None`: it has none.
     pub(super) fn shape(&mut self, now: Instant) -> Option<Shape> {
+        let facts = self.facts();
+        if facts.strict || facts.law.is_none() {
+            return facts.even;
+        }
+        // Asked for several times at one instant, worked out once.
         if let Some((at, shape)) = self.shaped
             && at == now
         {
-            return shape;
+            return Some(shape);
         }
-        let shape = self.shape_at(now);
+        let shape = self.by_count(&facts, now)?;
         self.shaped = Some((now, shape));
-        shape
+        Some(shape)
     }
 
-    fn shape_at(&mut self, now: Instant) -> Option<Shape> {
-        if self.kind.is_long() {
-            return None;
+    /// The provider's count is known: all is used while there is plenty, and less than all when it runs out.
+    fn by_count(&mut self, facts: &Facts, now: Instant) -> Option<Shape> {
+        let (law, even) = (facts.law?, facts.even?);
+        let mut whole = even.rate;
+        let count = self.count.as_mut();
+        let left = count.map_or(0.0, |count| count.level(law, now)) / law.limit.max(1.0);
+        // What is left there is there for us too: nobody takes as much any more as we thought. Refused in spite of that, there is
+        // a shorter window that it says nothing of.
+        let surprised = self.pace.as_ref();
+        let surprised = surprised.is_some_and(|pace| pace.learnt().is_some());
+        if self.set.is_none() && !surprised {
+            whole += (law.rate - whole).max(0.0) * ((left - PLENTY) / (1.0 - PLENTY)).max(0.0);
         }
-        let (ours, _) = self.ours()?;
-        let mut whole = ours / self.window.as_secs_f64().max(1e-3);
-        let share = if self.strict() {
-            SPARE
-        } else {
-            // The provider's count is known: all is used while there is plenty, and less than all when it runs out.
-            let law = self.law()?;
-            let left = self
-                .count
-                .as_mut()
-                .map_or(0.0, |count| count.level(law, now))
-                / law.limit.max(1.0);
-            // What is left there is there for us too: nobody takes as much any more as we thought. Refused in spite of that, there is
-            // a shorter window that it says nothing of.
-            let surprised = self
-                .pace
-                .as_ref()
-                .is_some_and(|pace| pace.learnt().is_some());
-            if self.set.is_none() && !surprised {
-                whole += (law.rate - whole).max(0.0) * ((left - PLENTY) / (1.0 - PLENTY)).max(0.0);
-            }
-            (0.9 + 0.5 * left).clamp(0.9, 1.0)
-        };
+        let share = (0.9 + 0.5 * left).clamp(0.9, 1.0);
         Some(Shape {
             rate: whole * share,
-            limit: ours,
-            few: if self.kind.counts_tokens() {
-                FEW_TOKENS
-            } else {
-                FEW_REQUESTS
-            },
+            ..even
         })
     }
 
     /// The amount that is waited for, or none when it never fits.
-    pub(super) fn fitting(&self, amount: u64, limit: f64) -> Option<f64> {
+    pub(super) fn fitting(&self, amount: u64, limit: f64, source: Source) -> Option<f64> {
         let amount = amount as f64;
         if amount <= limit {
             return Some(amount);
         }
-        let certain = match self.source() {
+        let certain = match source {
             Source::Set | Source::Headers | Source::Refusal => true,
             Source::Tried | Source::Remembered => false,
         };
-        let learnt = self.source() != Source::Set;
+        let learnt = source != Source::Set;
         let estimated = learnt && self.kind.counts_tokens() && amount * ESTIMATE <= limit;
         (!certain || estimated).then_some(limit)
     }

@@ -13,7 +13,7 @@ use crate::limits::heard::Reading;
 impl Bucket {
     /// A reply to the call that took `mark` tells this.
     pub fn heard(&mut self, mark: Mark, reading: &Reading, now: Instant) {
-        self.shaped = None;
+        self.stale();
         if let Some(window) = reading.window.filter(|window| !window.is_zero()) {
             self.lasts(window, now);
         }
@@ -75,7 +75,7 @@ impl Bucket {
     /// The provider refused the call that took `mark`, for this limit, and what its reply's head told was heard. Whether it had room, as
     /// far as anybody knew. The caller settles too.
     pub fn refused(&mut self, mark: Mark, refusal: &Refusal, now: Instant) -> bool {
-        self.shaped = None;
+        self.stale();
         let amount = refusal.requested.map_or(mark.amount as f64, |n| n as f64);
         let refusal = &Refusal {
             limit: refusal.limit.filter(|limit| (1..=LARGEST).contains(limit)),
@@ -138,7 +138,7 @@ impl Bucket {
     /// What we reserved, and what was charged beyond it since `mark`.
     pub(super) fn charged_since(&self, mark: Mark) -> u64 {
         let more = (self.corrected - mark.corrected).max(0.0);
-        let charged = if self.foreign.surcharge() > 0.0 {
+        let charged = if self.peek().surcharge > 0.0 {
             more
         } else {
             0.0
@@ -149,6 +149,7 @@ impl Bucket {
     /// The window has this length.
     pub(super) fn lasts(&mut self, window: Duration, now: Instant) {
         if window != self.window {
+            self.stale();
             self.window = window;
             self.ring = (!self.kind.is_long()).then(|| Window::new(window, now));
             self.foreign.again();
@@ -157,7 +158,7 @@ impl Bucket {
 
     /// The last run was told a limit, and this one is not: it may be another one by now.
     pub(super) fn doubt(&mut self, now: Instant) {
-        self.shaped = None;
+        self.stale();
         self.remembered = false;
         let Some(told) = self.told.take() else { return };
         (self.count, self.foreign) = (None, Foreign::default());

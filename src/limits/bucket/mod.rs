@@ -37,6 +37,7 @@ use self::{
     count::Count,
     foreign::{Foreign, Look},
     guess::Guess,
+    known::Facts,
     pace::Pace,
     span::Span,
     trial::Trial,
@@ -105,8 +106,10 @@ pub struct Bucket {
     refused_lately: Option<Window>,
     /// When somebody last had to wait.
     wanted: Option<Instant>,
+    /// What follows from all that; `None`: something was learnt since.
+    facts: Option<Facts>,
     /// The last shape, good for its instant as long as nothing is learnt.
-    shaped: Option<(Instant, Option<pace::Shape>)>,
+    shaped: Option<(Instant, pace::Shape)>,
 }
 
 /// How far a call may go into what is there.
@@ -214,6 +217,7 @@ impl Bucket {
             sure: true,
             refused_lately: None,
             wanted: None,
+            facts: None,
             shaped: None,
         }
     }
@@ -221,30 +225,31 @@ impl Bucket {
     /// Never more than this, whatever is learnt; `None`: as learnt.
     pub fn set(&mut self, most: Option<NonZeroU64>) {
         self.set = most.map(|most| most.get() as f64);
-        self.shaped = None;
+        self.stale();
     }
 
     /// The capacity of a window, if it is known.
     pub fn limit(&self) -> Option<u64> {
-        self.most().map(|limit| limit as u64)
+        self.peek().most.map(|limit| limit as u64)
     }
 
     /// Whether `amount` may be taken.
     pub fn ask(&mut self, amount: u64, standing: Standing, now: Instant) -> Room {
-        let Some(limit) = self.most() else {
+        let facts = self.facts();
+        let Some(limit) = facts.most else {
             return self.blocked_for(now).map_or(Room::Now, Room::In);
         };
-        let amount = match self.fitting(amount, limit) {
+        let amount = match self.fitting(amount, limit, facts.source) {
             Some(amount) => amount,
             None => return Room::Never(limit as u64),
         };
-        let wait = self.wait(amount, limit, standing, now);
+        let wait = self.wait(amount, limit, standing, &facts, now);
         if wait.is_zero() {
             return Room::Now;
         }
         let told =
-            self.source() == Source::Headers && !self.kind.is_long() && self.blocked.is_none();
-        if told && !self.refills() && self.span.may_try(self.window, now) {
+            facts.source == Source::Headers && !self.kind.is_long() && self.blocked.is_none();
+        if told && !facts.refills && self.span.may_try(self.window, now) {
             self.span.tries();
             return Room::Now;
         }
@@ -264,7 +269,7 @@ impl Bucket {
         wait: Duration,
         now: Instant,
     ) -> Option<Duration> {
-        let guessed = self.source() == Source::Tried && !self.kind.is_long();
+        let guessed = self.facts().source == Source::Tried && !self.kind.is_long();
         if !guessed || self.blocked.is_some() || standing == Standing::Last {
             return None;
         }
@@ -281,9 +286,10 @@ impl Bucket {
         self.taken = self.taken.saturating_add(amount);
         self.reserved = self.reserved.saturating_add(amount);
         self.trial.goes(self.taken, now);
+        let surcharge = self.facts().surcharge;
         if let Some(shape) = self.shape(now) {
             let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
-            pace.take(amount as f64 * (1.0 + self.foreign.surcharge()), shape, now);
+            pace.take(amount as f64 * (1.0 + surcharge), shape, now);
         }
         if let Some(ring) = &mut self.ring {
             ring.take(amount, now);
@@ -303,7 +309,11 @@ impl Bucket {
 
     /// The call was answered well: its burst was none too many.
     pub fn answered(&mut self, mark: Mark, now: Instant) {
-        (self.answered, self.only_refuses, self.sure) = (Some(now), false, true);
+        (self.answered, self.only_refuses) = (Some(now), false);
+        if !self.sure {
+            self.sure = true;
+            self.stale();
+        }
         self.untold = self.untold.saturating_add(1);
         if self.remembered && self.untold >= SILENT {
             self.doubt(now);
@@ -316,6 +326,7 @@ impl Bucket {
             && self.told.is_none()
         {
             guess.answered(mark.at, wanted, now);
+            self.stale();
         }
         if let Some(shape) = self.shape(now)
             && let Some(pace) = &mut self.pace
@@ -341,13 +352,14 @@ impl Bucket {
         if let Some(ring) = &mut self.ring {
             ring.correct(mark.at, mark.amount, actual.max(least), now);
         }
+        let surcharge = self.peek().surcharge;
         let counted = self.count.as_ref().is_some_and(Count::is_by_headers);
         if let Some(count) = &mut self.count {
             if !counted {
                 count.give_back(mark.amount as f64 - actual as f64);
             } else if actual == 0 && !count.has_heard(mark) {
                 count.give_back(mark.amount as f64);
-            } else if actual > mark.amount && self.foreign.surcharge() > 0.0 {
+            } else if actual > mark.amount && surcharge > 0.0 {
                 count.take((actual - mark.amount) as f64);
             }
         }
@@ -397,27 +409,34 @@ impl Bucket {
         self.reserved
     }
 
-    fn wait(&mut self, amount: f64, limit: f64, standing: Standing, now: Instant) -> Duration {
+    fn wait(
+        &mut self,
+        amount: f64,
+        limit: f64,
+        standing: Standing,
+        facts: &Facts,
+        now: Instant,
+    ) -> Duration {
         let mut wait = self.blocked_for(now).unwrap_or_default();
+        let surcharge = facts.surcharge;
         if let Some(shape) = self.shape(now) {
             let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
-            let whole = amount * (1.0 + self.foreign.surcharge());
+            let whole = amount * (1.0 + surcharge);
             wait = wait.max(pace.wait(whole, standing.floor(), shape, now));
         }
         let floor = (limit * (0.01 + standing.spare())).floor();
-        let surcharge = self.foreign.surcharge();
         let log = self.log(now);
         let most = match log {
             Some((limit, others)) => Some(limit - others - floor),
-            None => self
-                .ours()
-                .filter(|_| self.strict())
-                .map(|(ours, _)| ours * (1.0 - standing.spare())),
+            None => facts
+                .ours
+                .filter(|_| facts.strict)
+                .map(|ours| ours * (1.0 - standing.spare())),
         };
         if let (Some(most), Some(ring)) = (most, &mut self.ring) {
             wait = wait.max(ring.wait(amount as u64, most.max(amount) as u64, now));
         }
-        if let (None, Some(law), Some(count)) = (log, self.law(), &mut self.count) {
+        if let (None, Some(law), Some(count)) = (log, facts.law, &mut self.count) {
             let others = self.foreign.rate() * 0.5;
             // Calls under way are going to take more than they have reserved, too.
             let coming = (self.reserved as f64 + amount) * surcharge;
@@ -429,10 +448,10 @@ impl Bucket {
     /// Where the provider keeps a log and no lower number is set: its limit, and what is in the log beyond what we reserved. That is
     /// less than nothing where it takes back what was not used.
     fn log(&self, now: Instant) -> Option<(f64, f64)> {
-        let (law, count) = (self.law()?, self.count.as_ref()?);
-        let set = self.ours().is_some_and(|(_, set)| set);
+        let (facts, count) = (self.peek(), self.count.as_ref()?);
+        let law = facts.law?;
         let log = !self.kind.is_long() && count.slides(law);
-        (log && !set).then(|| (law.limit, count.others(law, now)))
+        (log && !facts.set).then(|| (law.limit, count.others(law, now)))
     }
 
     fn blocked_for(&mut self, now: Instant) -> Option<Duration> {

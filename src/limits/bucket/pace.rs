@@ -39,7 +39,7 @@ pub(super) struct Pace {
 }
 
 /// What the limit makes of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Shape {
     /// Per second, eased for nobody yet.
     pub(super) rate: f64,
@@ -168,9 +168,12 @@ impl Pace {
     fn refill(&mut self, shape: Shape, now: Instant) {
         // The limit has changed: never more at once than it makes sensible.
         self.burst = self.burst.min(shape.most());
-        let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.at = self.at.max(now);
-        self.level = (self.level + passed * self.rate(shape)).min(self.burst);
+        if now > self.at {
+            let passed = now.saturating_duration_since(self.at).as_secs_f64();
+            self.at = now;
+            self.level += passed * self.rate(shape);
+        }
+        self.level = self.level.min(self.burst);
         if self.level >= 0.95 * self.burst {
             self.full = now;
         }

@@ -17,6 +17,8 @@ pub(super) struct Window {
     /// What was taken in the parts `newest - PARTS ..= newest`.
     taken: Box<[u64]>,
     newest: u64,
+    /// When the newest part is over.
+    over: Instant,
     sum: u64,
 }
 
@@ -24,11 +26,13 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) fn new(length: Duration, now: Instant) -> Self {
+        let part = nanos(length).div_ceil(PARTS).max(1);
         Self {
             epoch: now,
-            part: nanos(length).div_ceil(PARTS).max(1),
+            part,
             taken: vec![0; PARTS as usize + 1].into(),
             newest: 0,
+            over: now + Duration::from_nanos(part),
             sum: 0,
         }
     }
@@ -69,7 +73,12 @@ impl Window {
     /// What was taken at `at` was `actual` and not `reserved`. Too long ago, a surcharge counts now: it was not counted then.
     pub(super) fn correct(&mut self, at: Instant, reserved: u64, actual: u64, now: Instant) {
         self.advance(now);
-        let part = self.part_of(at);
+        // Mostly of the newest part: no division then.
+        let newest = Duration::from_nanos(self.newest * self.part);
+        let part = match at >= self.epoch + newest && at < self.over {
+            true => self.newest,
+            false => self.part_of(at),
+        };
         let known = part + PARTS >= self.newest && part <= self.newest;
         let place = Self::place(if known { part } else { self.newest });
         if actual >= reserved {
@@ -106,10 +115,11 @@ impl Window {
     }
 
     fn advance(&mut self, now: Instant) {
-        let part = self.part_of(now);
-        if part <= self.newest {
+        // Almost always: a part is a second long.
+        if now < self.over {
             return;
         }
+        let part = self.part_of(now);
         if part - self.newest > PARTS {
             self.taken.fill(0);
             self.sum = 0;
@@ -119,6 +129,8 @@ impl Window {
             }
         }
         self.newest = part;
+        let over = part.saturating_add(1).saturating_mul(self.part);
+        self.over = self.epoch + Duration::from_nanos(over);
     }
 }
 

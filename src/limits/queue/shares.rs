@@ -3,8 +3,9 @@
 //! The amounts fade with a time constant of [`ACTIVE`]. They are kept multiplied by a factor that grows with the time
 //! since an epoch, so that one addition fades all others.
 
-use std::{collections::HashMap, mem, sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
+use foldhash::{HashMap, HashMapExt as _};
 use tokio::time::Instant;
 
 use super::{FlowId, Lane, flow::Flow};
@@ -17,6 +18,8 @@ pub(super) const MOST: usize = 1536;
 const SWEEP: Duration = Duration::from_secs(1);
 /// The factor's exponent at which all amounts are divided by it.
 const LARGEST: f64 = 50.0;
+/// Amounts fade in steps as short as this.
+const STEP: Duration = Duration::from_millis(10);
 /// What an app may be over its share without being called greedy.
 const SLACK: f64 = 1.1;
 
@@ -35,6 +38,8 @@ pub(super) struct Shares<F> {
     free: Vec<u32>,
     births: u64,
     epoch: Instant,
+    /// Last worked out, and when; good for [`STEP`].
+    factor: (Instant, f64),
     /// Of the apps that are active, as of the last sweep and those since.
     weights: f64,
     active: usize,
@@ -78,6 +83,7 @@ impl<W> Shares<Flow<W>> {
             free: Vec::new(),
             births: 0,
             epoch: now,
+            factor: (now, 1.0),
             weights: 0.0,
             active: 0,
             taken: 0.0,
@@ -213,21 +219,29 @@ impl<W> Shares<Flow<W>> {
     }
 
     fn peek_factor(&self, now: Instant) -> f64 {
+        let (since, factor) = self.factor;
+        if now.saturating_duration_since(since) < STEP {
+            return factor;
+        }
         let age = now.saturating_duration_since(self.epoch).as_secs_f64();
         (age / ACTIVE.as_secs_f64()).min(2.0 * LARGEST).exp()
     }
 
     fn factor(&mut self, now: Instant) -> f64 {
-        let age = now.saturating_duration_since(self.epoch).as_secs_f64();
-        if age / ACTIVE.as_secs_f64() < LARGEST {
-            return self.peek_factor(now);
+        let age = now.saturating_duration_since(self.epoch);
+        if age.as_secs_f64() / ACTIVE.as_secs_f64() < LARGEST {
+            let factor = self.peek_factor(now);
+            if now.saturating_duration_since(self.factor.0) >= STEP {
+                self.factor = (now, factor);
+            }
+            return factor;
         }
-        let fade = (-age / ACTIVE.as_secs_f64()).exp();
+        let fade = (-age.as_secs_f64() / ACTIVE.as_secs_f64()).exp();
         for app in self.apps.iter_mut().flatten() {
             app.taken *= fade;
         }
         self.taken *= fade;
-        self.epoch = now;
+        (self.epoch, self.factor) = (now, (now, 1.0));
         1.0
     }
 
