@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::{runtime::Builder, time::Instant};
 use tower::{Layer, Service};
 use weir::{
-    call::{Attempt, Learnt, Reply, ReplyBody},
+    call::{Attempt, Learnt, Reply, ReplyBody, Target},
     dialect::openai::Usage,
     error::Error,
     stage::{
@@ -86,7 +86,10 @@ async fn measure(calls: u32) -> Result<Costs> {
     let above = LimitLayer::new(Arc::<Limits>::default()).layer(below.clone());
     // The limits are told, so that there is something to hold to.
     each(above.clone(), &attempt, 10).await?;
-    let limits = Arc::<Limits>::default();
+    let waited = Arc::<AtomicBool>::default();
+    let told = Arc::clone(&waited);
+    let hook = Arc::new(move |_: &Target, _| told.store(true, Ordering::Relaxed));
+    let limits = Arc::new(Limits::default().with_hook(hook));
     let known = LimitLayer::new(Arc::clone(&limits)).layer(below.clone());
     each(known, &attempt, 10).await?;
     let mut admit = Duration::ZERO;
@@ -100,6 +103,9 @@ async fn measure(calls: u32) -> Result<Costs> {
             reservations.push(black_box(admitted).map_err(|denied| format!("{denied:?}"))?);
         }
         admit += cpu()?.saturating_sub(began);
+    }
+    if waited.load(Ordering::Relaxed) {
+        return Err("a call had to wait: what it cost is not what this measures".into());
     }
     // One after the other, twice: what is warm then is warm for both.
     let mut layer = [Duration::ZERO; 2];
@@ -157,11 +163,11 @@ impl Instantly {
 
 fn heads() -> HeaderMap {
     let named = [
-        ("x-ratelimit-limit-requests", "1000000000"),
-        ("x-ratelimit-remaining-requests", "999999999"),
+        ("x-ratelimit-limit-requests", "100000000000"),
+        ("x-ratelimit-remaining-requests", "99999999999"),
         ("x-ratelimit-reset-requests", "1ms"),
-        ("x-ratelimit-limit-tokens", "4000000000"),
-        ("x-ratelimit-remaining-tokens", "3999999000"),
+        ("x-ratelimit-limit-tokens", "40000000000000"),
+        ("x-ratelimit-remaining-tokens", "39999999999000"),
         ("x-ratelimit-reset-tokens", "1ms"),
         ("content-type", "application/json"),
         ("x-request-id", "req_0123456789abcdef0123456789abcdef"),
