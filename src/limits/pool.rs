@@ -40,6 +40,8 @@ pub(super) struct Pool {
     pub(super) models: Vec<Arc<str>>,
     pub(super) buckets: Vec<(Kind, Bucket)>,
     reset: DayReset,
+    /// Output is charged when it is produced.
+    produced: bool,
     set: config::Limits,
     pub(super) calibration: Calibration,
     pub(super) concurrency: Concurrency,
@@ -107,6 +109,7 @@ impl Pool {
             models: Vec::new(),
             buckets: Vec::new(),
             reset: provider.day_reset,
+            produced: provider.limiting.output_as_produced,
             set: config::Limits::default(),
             calibration: Calibration::default(),
             concurrency: Concurrency::default(),
@@ -492,8 +495,9 @@ impl Pool {
         let at = match self.buckets.iter().position(|(known, _)| *known == kind) {
             Some(at) => at,
             None => {
-                self.buckets
-                    .push((kind, Bucket::new(kind, self.reset, now)));
+                let produced = self.produced && kind == Kind::OutputTokens;
+                let bucket = Bucket::new(kind, self.reset, now).charged_as_produced(produced);
+                self.buckets.push((kind, bucket));
                 self.buckets.len() - 1
             }
         };

@@ -105,6 +105,8 @@ pub struct Bucket {
     refused_lately: Option<Window>,
     /// When somebody last had to wait.
     wanted: Option<Instant>,
+    /// Charged when it is produced, so that the provider's count leaves out what is under way.
+    produced: bool,
     /// The last shape, good for its instant as long as nothing is learnt.
     shaped: Option<(Instant, Option<pace::Shape>)>,
 }
@@ -146,6 +148,8 @@ pub struct Mark {
     leaving: u64,
     /// Corrections by then.
     corrected: f64,
+    /// Reserved and not settled then, this included.
+    under_way: u64,
 }
 
 /// The provider refused for this limit.
@@ -214,8 +218,15 @@ impl Bucket {
             sure: true,
             refused_lately: None,
             wanted: None,
+            produced: false,
             shaped: None,
         }
+    }
+
+    /// The provider charges it when it is produced, and not when a call is let in.
+    pub fn charged_as_produced(mut self, produced: bool) -> Self {
+        self.produced = produced;
+        self
     }
 
     /// Never more than this, whatever is learnt; `None`: as learnt.
@@ -298,6 +309,7 @@ impl Bucket {
             before,
             leaving,
             corrected: self.corrected,
+            under_way: self.reserved,
         }
     }
 
@@ -343,7 +355,7 @@ impl Bucket {
         }
         let counted = self.count.as_ref().is_some_and(Count::is_by_headers);
         if let Some(count) = &mut self.count {
-            if !counted {
+            if !counted || self.produced {
                 count.give_back(mark.amount as f64 - actual as f64);
             } else if actual == 0 && !count.has_heard(mark) {
                 count.give_back(mark.amount as f64);
@@ -354,7 +366,9 @@ impl Bucket {
         let Some(pace) = &mut self.pace else { return };
         if actual < mark.amount {
             pace.give_back((mark.amount - actual) as f64);
-        } else if !counted && let Some(shape) = self.shape(now) {
+        } else if (!counted || self.produced)
+            && let Some(shape) = self.shape(now)
+        {
             // Where the provider tells what is left, its word says what it charged.
             let more = (actual - mark.amount) as f64;
             if let Some(pace) = &mut self.pace {
