@@ -29,6 +29,9 @@ const COLD_STEP: Duration = Duration::from_millis(100);
 const MOST_MODELS: usize = 32;
 /// What is told when nobody can know how long others take.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(1);
+/// A wait that follows from what the provider tells is that long, or so much less.
+const SURE: f64 = 0.95;
+const SURE_WITHIN: Duration = Duration::from_secs(1);
 /// Steps in which the time until a queue has passed is found.
 const STEPS: u64 = 64;
 const MOST_STEPS: u64 = 256;
@@ -352,16 +355,29 @@ impl Pool {
         self.time_to(ahead, cost, standing, now, false)
     }
 
-    /// The same if those under way and those `ahead` give back what is usual; `None`: never.
-    pub(super) fn least(
-        &self,
-        ahead: &Cost,
-        cost: &Cost,
-        standing: Standing,
-        now: Instant,
-    ) -> Option<Duration> {
-        let least = self.time_to(ahead, cost, standing, now, true);
+    /// The same if those under way and those `ahead` give back what is usual, and nobody else wants what would be left for others;
+    /// `None`: never.
+    pub(super) fn least(&self, ahead: &Cost, cost: &Cost, now: Instant) -> Option<Duration> {
+        let least = self.time_to(ahead, cost, Standing::First, now, true);
         least.ok().map(|(least, _)| least)
+    }
+
+    /// The same without anybody ahead, as far as that is certain: clocks and roundings differ by a little, and guesses by much.
+    pub(super) fn surely(&self, cost: &Cost, now: Instant) -> Option<Duration> {
+        let ahead = Cost::default();
+        let (least, kind) = self
+            .time_to(&ahead, cost, Standing::First, now, true)
+            .ok()?;
+        // Of a day little comes back at a time: who waits for it in vain keeps those away who come nearer to it.
+        if kind.is_long() {
+            return Some(least);
+        }
+        let mut buckets = self.buckets.iter().filter(|(other, _)| *other == kind);
+        Some(if buckets.any(|(_, bucket)| bucket.is_guessed()) {
+            least / 2
+        } else {
+            (least.mul_f64(SURE)).saturating_sub(SURE_WITHIN)
+        })
     }
 
     fn time_to(

@@ -51,6 +51,11 @@ impl Bucket {
         }
     }
 
+    /// Found by trying, or of the last run: it may be another one.
+    pub fn is_guessed(&self) -> bool {
+        matches!(self.source(), Source::Tried | Source::Remembered)
+    }
+
     /// The lower of what is set and what is learnt.
     pub(super) fn most(&self) -> Option<f64> {
         let learnt = self.learnt().map(|(limit, _)| limit);
