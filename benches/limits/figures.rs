@@ -185,9 +185,9 @@ fn unjust(scenario: &Scenario, trial: &Trial) -> f64 {
             ask: ask(&ended.script),
         })
         .collect();
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     let provider = Provider {
-        meter: scenario.hidden.meter(trial.seed, began.into()),
+        meter: scenario.hidden.meter(trial.seed, began),
         began,
         model: MODEL,
     };

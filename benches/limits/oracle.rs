@@ -6,12 +6,9 @@
 //! asked whether it would have let it in, and else after which time with nobody behind it in the way. If it could have left before
 //! its time was up, it was refused unjustly.
 
-use std::{
-    cmp::Ordering,
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{cmp::Ordering, collections::HashMap, time::Duration};
 
+use tokio::time::Instant;
 use weir::sim::{Admitted, Ask, Meter, Used};
 
 /// An arrival at the provider's door. Times are seconds since the start.
@@ -90,7 +87,7 @@ pub(crate) fn replay(provider: Provider<'_>, went: &[Went], held: &[Held]) -> Ve
     let mut under_way: HashMap<usize, Admitted> = HashMap::new();
     let mut could = vec![None; held.len()];
     for (at, what) in events {
-        let now = (began + Duration::from_secs_f64(at)).into();
+        let now = began + Duration::from_secs_f64(at);
         match what {
             What::Comes(place) => {
                 // A refusal takes nothing, so that only those count which were let in.

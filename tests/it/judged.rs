@@ -1,7 +1,8 @@
 //! The judge of the limiters' bench: whom it calls refused unjustly.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use weir::sim::{Algorithm, Ask, Limits, Meter, Time, Used};
 
 #[path = "../../benches/limits/oracle.rs"]
@@ -36,7 +37,7 @@ fn held(app: u64, came: f64, tokens: u64) -> Held {
 
 fn judged(limits: Limits, went: &[Went], held: &[Held]) -> Vec<Option<f64>> {
     let began = Instant::now();
-    let meter = Meter::new(limits, 1, began.into());
+    let meter = Meter::new(limits, 1, began);
     let provider = Provider {
         meter,
         began,
@@ -128,20 +129,12 @@ fn the_meter_says_what_it_would_do_and_does_not_do_it() {
         day_resets_in: Some(Time(Duration::from_secs(600))),
         ..tokens(600)
     };
-    let mut meter = Meter::new(limits, 1, now.into());
+    let mut meter = Meter::new(limits, 1, now);
     for _ in 0..10 {
-        assert!(
-            meter
-                .would_admit(now.into(), "m", Ask::text(600, 0))
-                .is_ok()
-        );
-        assert!(
-            meter
-                .would_admit(now.into(), "m", Ask::text(601, 0))
-                .is_err()
-        );
+        assert!(meter.would_admit(now, "m", Ask::text(600, 0)).is_ok());
+        assert!(meter.would_admit(now, "m", Ask::text(601, 0)).is_err());
     }
-    assert_eq!(meter.tally(now.into()).refusals(), 0);
-    assert!(meter.admit(now.into(), "m", Ask::text(600, 0)).is_ok());
-    assert!(meter.would_admit(now.into(), "m", Ask::text(1, 0)).is_err());
+    assert_eq!(meter.tally(now).refusals(), 0);
+    assert!(meter.admit(now, "m", Ask::text(600, 0)).is_ok());
+    assert!(meter.would_admit(now, "m", Ask::text(1, 0)).is_err());
 }
