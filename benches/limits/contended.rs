@@ -61,7 +61,10 @@ async fn caller(gateway: Arc<Gateway>, limits: Arc<Limits>, app: usize, ends: In
     while Instant::now() < ends {
         let plan = gateway.plan(&script);
         let until = Instant::now() + Duration::from_secs(30);
-        match limits.admit(&plan.call, &plan.targets()[0], until).await {
+        match limits
+            .admit(&plan.call, &plan.targets()[0], until, true)
+            .await
+        {
             Ok(reservation) => {
                 went += 1;
                 tokio::time::sleep(Duration::from_millis(5)).await;

@@ -99,7 +99,9 @@ async fn measure(calls: u32) -> Result<Costs> {
         let until = Instant::now() + Duration::from_secs(30);
         let began = cpu()?;
         for _ in 0..BATCH {
-            let admitted = limits.admit(&attempt.call, &attempt.target, until).await;
+            let admitted = limits
+                .admit(&attempt.call, &attempt.target, until, true)
+                .await;
             reservations.push(black_box(admitted).map_err(|denied| format!("{denied:?}"))?);
         }
         admit += cpu()?.saturating_sub(began);

@@ -27,6 +27,12 @@ pub(crate) fn diary(trial: &Trial, step: f64) -> String {
             refused.len(),
             thoughts(look)
         );
+        for (at, (kind, used)) in refused
+            .iter()
+            .filter_map(|one| Some((one.at, one.refused?)))
+        {
+            let _ = writeln!(text, "{at:>9.3} refused: {used} used of {kind:?}");
+        }
         from = look.at;
     }
     text

@@ -34,6 +34,7 @@ type Present = Arc<Mutex<Arc<Limits>>>;
 /// All that came of a run.
 #[derive(Debug)]
 pub(crate) struct Trial {
+    pub(crate) seed: u64,
     pub(crate) ended: Vec<Ended>,
     pub(crate) record: Record,
     /// What weir thought, second by second.
@@ -45,8 +46,7 @@ pub(crate) struct Trial {
 pub(crate) struct Ended {
     pub(crate) call: u64,
     pub(crate) app: u64,
-    /// Tokens that it asked for.
-    pub(crate) estimate: u64,
+    pub(crate) script: Script,
     pub(crate) arrived: f64,
     pub(crate) at: f64,
     pub(crate) how: How,
@@ -116,6 +116,7 @@ async fn trial(scenario: &Scenario, contender: Contender, seed: u64) -> Result<T
     let mut ended = calls.join_all().await;
     ended.sort_by_key(|ended| ended.call);
     Ok(Trial {
+        seed,
         ended,
         looks: looks.await?,
         record: world.record(),
@@ -153,7 +154,7 @@ pub(crate) async fn call(
     Ended {
         call: script.number,
         app: script.app,
-        estimate: script.input + script.max_output,
+        script,
         arrived,
         at: world.now(),
         how,

@@ -2,11 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use weir::sim::LimitKind;
+use weir::sim::{Ask, LimitKind, Used};
 
 use crate::{
-    driver::{Ended, How, Trial},
+    calls::MODEL,
+    demand::Script,
+    driver::{How, Trial},
     hidden::{KINDS, MINUTE},
+    oracle::{self, Held, Provider, Went},
     scenario::Scenario,
     world::{Arrived, Record},
 };
@@ -17,8 +20,6 @@ const LESSONS: usize = 20;
 const GRACE: f64 = 60.0;
 /// Seconds between the points at which the allowed rate is looked up.
 const STEP: f64 = 0.1;
-/// Seconds by which nobody can know when a turn comes: calls settle for less, others leave.
-const SLACK: f64 = 1.5;
 /// Limits of a minute.
 const MINUTES: [LimitKind; 4] = [
     LimitKind::Requests,
@@ -51,8 +52,10 @@ pub(crate) struct Figures {
     pub(crate) share: Option<f64>,
     /// The most that was taken in any minute, of the limit in force at its highest; others' part left out.
     pub(crate) peak: f64,
-    /// Calls held back although a later one of the same app, not smaller, was let in before they would have had to go: of all.
+    /// Calls held back that the provider would have let in before they would have had to go: of all.
     pub(crate) unjust: f64,
+    /// Of the waits of calls that were held back in the end, in seconds: half of them were shorter.
+    pub(crate) in_vain: f64,
 }
 
 /// When it counts.
@@ -96,6 +99,7 @@ impl Figures {
             share: late_share(scenario, trial),
             peak: peak(scenario, &trial.record),
             unjust: unjust(scenario, trial),
+            in_vain: in_vain(trial),
         }
     }
 }
@@ -145,32 +149,65 @@ fn peak(scenario: &Scenario, record: &Record) -> f64 {
     MINUTES.into_iter().filter_map(most).fold(0.0, f64::max)
 }
 
-/// An app's calls stand in line in the order of their coming: where a later one has gone in time, the earlier one could have.
+/// Of all calls, those that were held back and would have been let in before they would have had to go.
 fn unjust(scenario: &Scenario, trial: &Trial) -> f64 {
-    let admitted = admissions(&trial.record);
-    let sizes: HashMap<u64, f64> = trial
+    let came: HashMap<u64, f64> = trial
         .ended
         .iter()
-        .map(|ended| (ended.call, ended.estimate as f64))
+        .map(|ended| (ended.call, ended.arrived))
         .collect();
-    let mut unjust = 0;
-    for (place, refused) in trial.ended.iter().enumerate() {
-        if refused.how != How::HeldBack {
-            continue;
-        }
-        let until = refused.arrived + scenario.max_wait - SLACK;
-        let later = trial.ended[place + 1..]
-            .iter()
-            .take_while(|later| later.arrived < until);
-        let went = |later: &&Ended| {
-            later.app == refused.app
-                && sizes[&later.call] >= sizes[&refused.call]
-                && later.arrived > refused.at
-                && admitted.get(&later.call).is_some_and(|at| *at < until)
-        };
-        unjust += u32::from(later.into_iter().any(|later| went(&later)));
-    }
-    f64::from(unjust) / trial.ended.len().max(1) as f64
+    let mut repeats = HashSet::new();
+    let went = trial.record.log.iter().map(|arrived| Went {
+        app: arrived.script.app,
+        came: came
+            .get(&arrived.call)
+            .filter(|_| repeats.insert(arrived.call))
+            .copied(),
+        left: arrived.at - arrived.script.way_ms as f64 / 1_000.0,
+        door: arrived.at,
+        ask: ask(&arrived.script),
+        over: arrived.over,
+        used: arrived.settled.then_some(Used {
+            input: arrived.script.input,
+            output: arrived.script.output,
+        }),
+        admitted: arrived.admitted,
+    });
+    let held = trial
+        .ended
+        .iter()
+        .filter(|ended| ended.how == How::HeldBack);
+    let held: Vec<Held> = held
+        .map(|ended| Held {
+            app: ended.app,
+            came: ended.arrived,
+            until: ended.arrived + scenario.max_wait,
+            ask: ask(&ended.script),
+        })
+        .collect();
+    let began = tokio::time::Instant::now();
+    let provider = Provider {
+        meter: scenario.hidden.meter(trial.seed, began),
+        began,
+        model: MODEL,
+    };
+    let could = oracle::replay(provider, &went.collect::<Vec<_>>(), &held);
+    could.iter().flatten().count() as f64 / trial.ended.len().max(1) as f64
+}
+
+fn ask(script: &Script) -> Ask {
+    Ask::text(script.input, script.max_output)
+}
+
+/// Of the calls that were held back, how long half of them had waited for that.
+fn in_vain(trial: &Trial) -> f64 {
+    let held = trial
+        .ended
+        .iter()
+        .filter(|ended| ended.how == How::HeldBack);
+    let mut waits: Vec<f64> = held.map(|ended| ended.at - ended.arrived).collect();
+    waits.sort_by(f64::total_cmp);
+    percentile(&waits, 0.5)
 }
 
 fn met(span: &Span<'_>, trial: &Trial) -> f64 {

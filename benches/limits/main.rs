@@ -22,6 +22,7 @@ mod driver;
 mod figures;
 mod hidden;
 mod memory;
+mod oracle;
 mod report;
 mod scenario;
 mod world;

@@ -57,12 +57,14 @@ pub(crate) struct Arrived {
     /// Seconds after the start.
     pub(crate) at: f64,
     pub(crate) admitted: bool,
-    script: Script,
+    /// The limit that refused it, and how much of that was used.
+    pub(crate) refused: Option<(LimitKind, u64)>,
+    pub(crate) script: Script,
     charge: Charge,
     /// When its answer was whole, or its caller had gone.
     pub(crate) over: f64,
     /// It was answered, so that the provider knows what it used.
-    settled: bool,
+    pub(crate) settled: bool,
 }
 
 /// What a run has left behind.
@@ -136,6 +138,7 @@ impl World {
             call: script.number,
             at,
             admitted: answer.is_ok(),
+            refused: answer.as_ref().err().map(|full| (full.kind, full.used)),
             script,
             charge: self.0.charge,
             over: f64::INFINITY,

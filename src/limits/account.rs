@@ -27,6 +27,10 @@ use crate::{call::Target, config, dialect::openai::Envelope, triage::Class, tria
 pub(super) const MOST_WAITING: usize = 1024;
 /// Of those who are refused together, so many are told a time of their own; the rest that of the last of them.
 const OWN_TIMES: usize = 32;
+/// A call with nowhere else to go stands in a line that would be passed in so many times what it has. Whoever is served in a long line is
+/// served shortly before giving up, so that its chance is one in so many or better. Any line could be stood in: at the end of it
+/// everybody would have waited in vain for as long as possible.
+const CHANCE: u32 = 2;
 
 /// See the module's documentation.
 pub(super) struct Account {
@@ -66,6 +70,8 @@ pub(super) struct Ask<'a> {
     pub(super) provider: &'a Provider,
     pub(super) envelope: &'a Envelope,
     pub(super) until: Instant,
+    /// It can go nowhere else.
+    pub(super) last: bool,
 }
 
 /// What became of it.
@@ -197,14 +203,17 @@ impl Inner {
                     return Entered::Denied(never(pool, &cost, kind, limit));
                 }
                 Gate::In(wait, kind) if now + wait > ask.until => {
-                    let least = pool.least(&Cost::default(), &cost, standing, now);
+                    let least = match ask.last {
+                        true => pool.surely(&cost, now),
+                        false => pool.least(&Cost::default(), &cost, now),
+                    };
                     if least.is_none_or(|least| now + least > ask.until) {
                         return Entered::Denied(later(pool, &cost, kind, wait));
                     }
                 }
                 Gate::In(..) | Gate::Place => {}
             }
-        } else if let Some(denied) = self.hopeless(id, (app, ask.lane), &cost, ask.until, now) {
+        } else if let Some(denied) = self.hopeless(id, (app, ask.lane), &cost, ask, now) {
             return Entered::Denied(denied);
         }
         self.queue_up(id, ask, app, cost, now)
@@ -216,19 +225,18 @@ impl Inner {
         id: u32,
         who: (AppRef, Lane),
         cost: &Cost,
-        until: Instant,
+        ask: &Ask<'_>,
         now: Instant,
     ) -> Option<Denied> {
         let limit = self.slots.limit;
         let pool = self.pools.get_mut(&id)?;
         let denied = expected(pool, limit, who, cost, now);
-        if denied.retry_after.is_none_or(|wait| now + wait > until)
-            && denied.class != Class::RateLimitedConcurrency
-        {
+        let late = |wait: Option<Duration>| wait.is_none_or(|wait| now + wait > ask.until);
+        if late(denied.retry_after) && denied.class != Class::RateLimitedConcurrency {
             let ahead = pool.queue.ahead(who.0, who.1, pool.units(cost), now);
-            let standing = pool.queue.standing(who.0, who.1, now);
-            let least = pool.least(&ahead, cost, standing, now);
-            if least.is_none_or(|least| now + least > until) {
+            let line = pool.least(&ahead, cost, now);
+            let line = line.map(|line| if ask.last { line / CHANCE } else { line });
+            if late(line) || late(pool.surely(cost, now)) {
                 return Some(denied);
             }
         }
@@ -264,6 +272,7 @@ impl Inner {
             until: ask.until,
             app,
             lane: ask.lane,
+            last: ask.last,
         };
         let units = pool.units(&cost);
         let seat = pool
@@ -437,10 +446,10 @@ fn next(pool: &mut Pool, slots: &mut Slots, now: Instant) -> Next {
     let Some(front) = pool.queue.front(now) else {
         return Next::Blocked;
     };
-    let Some((cost, until)) = pool
+    let Some((cost, until, last)) = pool
         .queue
         .get(front.seat)
-        .map(|(cost, waiting)| (*cost, waiting.until))
+        .map(|(cost, waiting)| (*cost, waiting.until, waiting.last))
     else {
         return Next::Blocked;
     };
@@ -464,18 +473,11 @@ fn next(pool: &mut Pool, slots: &mut Slots, now: Instant) -> Next {
         Gate::In(wait, _) => {
             let at = now + wait;
             let ends = pool.ends.map_or(until, |ends| ends.min(until));
-            // Nobody overtakes the front, so nobody goes before it; it goes earlier when others give something back.
-            let least =
-                (ends < at).then(|| pool.least(&Cost::default(), &cost, front.standing, now));
-            let least = least.map(|least| now + least.unwrap_or(wait));
-            if let Some(least) = least.filter(|least| ends < *least) {
-                if until < least {
-                    return Next::Refuse(vec![front.seat]);
-                }
-                let late = pool.queue.seats(|waiting| waiting.until < least);
+            if ends < at {
+                let vain = in_vain(pool, (front.seat, until, last), &cost, wait, now);
                 pool.ends = pool.queue.iter().map(|waiting| waiting.until).min();
-                if !late.is_empty() {
-                    return Next::Refuse(late);
+                if !vain.is_empty() {
+                    return Next::Refuse(vain);
                 }
             }
             pool.wake = Some(pool.wake.map_or(at, |wake| wake.min(at)));
@@ -483,6 +485,31 @@ fn next(pool: &mut Pool, slots: &mut Slots, now: Instant) -> Next {
         }
         Gate::Place => Next::Blocked,
     }
+}
+
+/// Who waits in vain while the front has to. Nobody overtakes it, so nobody goes before it; it goes earlier when others give something
+/// back, or leaves.
+fn in_vain(
+    pool: &Pool,
+    (front, until, last): (Seat, Instant, bool),
+    cost: &Cost,
+    wait: Duration,
+    now: Instant,
+) -> Vec<Seat> {
+    let least = pool.least(&Cost::default(), cost, now).unwrap_or(wait);
+    let own = match last {
+        true => pool.surely(cost, now).unwrap_or(least),
+        false => least,
+    };
+    if until < now + own {
+        return vec![front];
+    }
+    let mut vain = pool.queue.seats(|waiting| {
+        let wait = if waiting.last { least / CHANCE } else { least };
+        waiting.until < now + wait
+    });
+    vain.retain(|seat| *seat != front);
+    vain
 }
 
 // === impl Slots ===

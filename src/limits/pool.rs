@@ -29,6 +29,9 @@ const COLD_STEP: Duration = Duration::from_millis(100);
 const MOST_MODELS: usize = 32;
 /// What is told when nobody can know how long others take.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(1);
+/// A wait that follows from what the provider tells is that long, or so much less.
+const SURE: f64 = 0.95;
+const SURE_WITHIN: Duration = Duration::from_secs(1);
 /// Steps in which the time until a queue has passed is found.
 const STEPS: u64 = 64;
 const MOST_STEPS: u64 = 256;
@@ -40,6 +43,8 @@ pub(super) struct Pool {
     pub(super) models: Vec<Arc<str>>,
     pub(super) buckets: Vec<(Kind, Bucket)>,
     reset: DayReset,
+    /// Output is charged when it is produced.
+    produced: bool,
     set: config::Limits,
     pub(super) calibration: Calibration,
     pub(super) concurrency: Concurrency,
@@ -107,6 +112,7 @@ impl Pool {
             models: Vec::new(),
             buckets: Vec::new(),
             reset: provider.day_reset,
+            produced: provider.limiting.output_as_produced,
             set: config::Limits::default(),
             calibration: Calibration::default(),
             concurrency: Concurrency::default(),
@@ -349,16 +355,30 @@ impl Pool {
         self.time_to(ahead, cost, standing, now, false)
     }
 
-    /// The same if those under way and those `ahead` give back what is usual; `None`: never.
-    pub(super) fn least(
-        &self,
-        ahead: &Cost,
-        cost: &Cost,
-        standing: Standing,
-        now: Instant,
-    ) -> Option<Duration> {
-        let least = self.time_to(ahead, cost, standing, now, true);
+    /// The same if those under way and those `ahead` give back what is usual, and nobody else wants what would be left for others;
+    /// `None`: never.
+    pub(super) fn least(&self, ahead: &Cost, cost: &Cost, now: Instant) -> Option<Duration> {
+        let least = self.time_to(ahead, cost, Standing::First, now, true);
         least.ok().map(|(least, _)| least)
+    }
+
+    /// The same without anybody ahead, as far as that is certain: clocks and roundings differ by a little, and guesses by much.
+    pub(super) fn surely(&self, cost: &Cost, now: Instant) -> Option<Duration> {
+        let ahead = Cost::default();
+        let (least, kind) = self
+            .time_to(&ahead, cost, Standing::First, now, true)
+            .ok()?;
+        // Of a day little comes back at a time: who waits for it in vain keeps those away who come nearer to it.
+        if kind.is_long() {
+            return Some(least);
+        }
+        let bucket = self.buckets.iter().find(|(other, _)| *other == kind);
+        Some(match bucket {
+            Some((_, bucket)) if bucket.is_guessed() => least / 2,
+            // What is set is held to by ourselves, to the instant.
+            Some((_, bucket)) if bucket.is_set() => least,
+            _ => least.mul_f64(SURE).saturating_sub(SURE_WITHIN),
+        })
     }
 
     fn time_to(
@@ -492,8 +512,9 @@ impl Pool {
         let at = match self.buckets.iter().position(|(known, _)| *known == kind) {
             Some(at) => at,
             None => {
-                self.buckets
-                    .push((kind, Bucket::new(kind, self.reset, now)));
+                let produced = self.produced && kind == Kind::OutputTokens;
+                let bucket = Bucket::new(kind, self.reset, now).charged_as_produced(produced);
+                self.buckets.push((kind, bucket));
                 self.buckets.len() - 1
             }
         };

@@ -70,7 +70,8 @@ impl Limits {
         self
     }
 
-    /// Takes what `call` will count at `target`; waits for it in fair order, until `until` at the latest.
+    /// Takes what `call` will count at `target`; waits for it in fair order, until `until` at the latest. `last`: it can go nowhere else,
+    /// so that it waits where its chance is even; else it is refused as soon as it probably waits in vain.
     ///
     /// # Errors
     /// When it cannot go in time; as soon as that is known.
@@ -82,9 +83,10 @@ impl Limits {
         call: &Arc<Call>,
         target: &Arc<Target>,
         until: Instant,
+        last: bool,
     ) -> Result<Reservation, Denied> {
         let began = Instant::now();
-        let (account, pool, entered) = self.enter(call, target, until, began);
+        let (account, pool, entered) = self.enter(call, target, (until, last), began);
         let outcome = match entered {
             Entered::Now(taken) => Ok(taken),
             Entered::Denied(denied) => Err(denied),
@@ -222,7 +224,7 @@ impl Limits {
         &self,
         call: &Call,
         target: &Target,
-        until: Instant,
+        (until, last): (Instant, bool),
         now: Instant,
     ) -> (Arc<Account>, u32, Entered) {
         let ask = Ask {
@@ -232,6 +234,7 @@ impl Limits {
             provider: &target.upstream.provider,
             envelope: &call.envelope,
             until,
+            last,
         };
         let (mut account, mut pool) = self.way(call, target, now);
         let mut entered = account.enter(pool, &ask, now);

@@ -24,6 +24,8 @@ pub(super) struct Waiting {
     pub(super) until: Instant,
     pub(super) app: AppRef,
     pub(super) lane: Lane,
+    /// It can go nowhere else.
+    pub(super) last: bool,
 }
 
 /// Where a waiting call finds what became of it. Written under the account's lock.

@@ -341,7 +341,7 @@ async fn nobody_waits_past_the_deadline_and_who_cannot_be_served_in_time_is_told
                 })
             })
             .collect();
-        let (mut served, mut told) = (0, Vec::new());
+        let (mut served, mut told, mut at_once) = (0, Vec::new(), 0);
         for call in calls {
             let (answer, took) = call.await.unwrap();
             assert!(took < Duration::from_millis(4_500), "{took:?}");
@@ -355,10 +355,12 @@ async fn nobody_waits_past_the_deadline_and_who_cannot_be_served_in_time_is_told
             );
             assert_eq!(answer.header("x-should-retry"), "true");
             told.push(answer.header("retry-after").parse::<u64>().unwrap());
-            assert!(took < Duration::from_secs(2), "known at once: {took:?}");
+            at_once += u32::from(took < Duration::from_secs(2));
         }
+        // Those behind a line of twice their time; the others wait for somebody to leave.
+        assert!(at_once >= 18, "{at_once}");
         assert!((11..=15).contains(&served), "{served}");
-        assert!(told.iter().all(|told| (3..=60).contains(told)), "{told:?}");
+        assert!(told.iter().all(|told| (1..=60).contains(told)), "{told:?}");
     })
     .await;
 }

@@ -20,6 +20,7 @@ mod hangup;
 mod in_band;
 mod incident;
 mod ingress;
+mod judged;
 mod keys;
 mod limits;
 mod money;

@@ -127,9 +127,10 @@ impl Count {
         let rounding = f64::from(reading.rounding.max(1));
         let before = self.level(law, now);
         self.sync(law, mark, remaining, reading.reset, taken, now);
-        // A rounded figure that agrees with ours says nothing new.
-        if rounding > 1.0 && (before - self.level).abs() <= rounding {
-            self.level = before;
+        // A rounded figure says where the count lies, and ours says where in there.
+        if rounding > 1.0 {
+            let half = rounding / 2.0;
+            self.level = before.clamp(self.level - half, self.level + half);
         }
     }
 
@@ -375,6 +376,7 @@ mod tests {
             before: 0,
             leaving: 0,
             corrected: 0.0,
+            under_way: 0,
         }
     }
 

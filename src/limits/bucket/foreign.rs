@@ -210,6 +210,7 @@ mod tests {
                 before: 0,
                 leaving: 0,
                 corrected: corrected * f64::from(second),
+                under_way: 0,
             };
             foreign.look(Look {
                 mark,
@@ -241,6 +242,7 @@ mod tests {
                 before: 0,
                 leaving: 0,
                 corrected: 0.0,
+                under_way: 0,
             };
             foreign.look(Look {
                 mark,
@@ -279,6 +281,7 @@ mod tests {
                 before: 0,
                 leaving: 0,
                 corrected: 3.0 * f64::from(second),
+                under_way: 0,
             };
             let remaining = 300.0 + f64::from(second) * (10.0 - 8.0);
             foreign.look(Look {
@@ -322,6 +325,7 @@ mod tests {
                     before: 0,
                     leaving: 0,
                     corrected: 0.0,
+                    under_way: 0,
                 };
                 foreign.look(Look {
                     mark,
@@ -348,6 +352,7 @@ mod tests {
                 before: 0,
                 leaving: 0,
                 corrected: 0.0,
+                under_way: 0,
             };
             foreign.look(Look {
                 mark,

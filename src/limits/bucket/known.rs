@@ -157,6 +157,16 @@ impl Bucket {
         guess.limit().max(least)
     }
 
+    /// Found by trying, or of the last run: it may be another one.
+    pub fn is_guessed(&self) -> bool {
+        matches!(self.peek().source, Source::Tried | Source::Remembered)
+    }
+
+    /// The number is the configuration's: nothing else is known of it.
+    pub fn is_set(&self) -> bool {
+        self.peek().set
+    }
+
     /// What the limit makes of the pace; `None`: it has none.
     pub(super) fn shape(&mut self, now: Instant) -> Option<Shape> {
         let facts = self.facts();

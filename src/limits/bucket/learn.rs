@@ -59,7 +59,7 @@ impl Bucket {
         let slides = self.count.as_ref().is_some_and(|count| count.slides(law));
         if !self.kind.is_long() && !slides {
             self.foreign.look(Look {
-                mark,
+                mark: self.as_charged(mark),
                 remaining: remaining as f64,
                 limit: law.limit,
                 // Before that is certain, a window that gives nothing back until its end would look like a stranger.
@@ -137,13 +137,28 @@ impl Bucket {
 
     /// What we reserved, and what was charged beyond it since `mark`.
     pub(super) fn charged_since(&self, mark: Mark) -> u64 {
-        let more = (self.corrected - mark.corrected).max(0.0);
+        let more = self.corrected - mark.corrected;
+        if self.produced {
+            // What was under way then was in no count, and is charged by now or will be.
+            let charged = self.taken.saturating_add(mark.under_way) as f64 + more;
+            return charged.max(0.0) as u64;
+        }
+        let more = more.max(0.0);
         let charged = if self.peek().surcharge > 0.0 {
             more
         } else {
             0.0
         };
         self.taken.saturating_add(charged as u64)
+    }
+
+    /// Where the provider stood when it let that call in, of what it had charged by then.
+    fn as_charged(&self, mark: Mark) -> Mark {
+        let under_way = if self.produced { mark.under_way } else { 0 };
+        Mark {
+            after: mark.after.saturating_sub(under_way),
+            ..mark
+        }
     }
 
     /// The window has this length.

@@ -108,6 +108,8 @@ pub struct Bucket {
     wanted: Option<Instant>,
     /// What follows from all that; `None`: something was learnt since.
     facts: Option<Facts>,
+    /// Charged when it is produced, so that the provider's count leaves out what is under way.
+    produced: bool,
     /// The last shape, good for its instant as long as nothing is learnt.
     shaped: Option<(Instant, pace::Shape)>,
 }
@@ -149,6 +151,8 @@ pub struct Mark {
     leaving: u64,
     /// Corrections by then.
     corrected: f64,
+    /// Reserved and not settled then, this included.
+    under_way: u64,
 }
 
 /// The provider refused for this limit.
@@ -218,8 +222,15 @@ impl Bucket {
             refused_lately: None,
             wanted: None,
             facts: None,
+            produced: false,
             shaped: None,
         }
+    }
+
+    /// The provider charges it when it is produced, and not when a call is let in.
+    pub fn charged_as_produced(mut self, produced: bool) -> Self {
+        self.produced = produced;
+        self
     }
 
     /// Never more than this, whatever is learnt; `None`: as learnt.
@@ -304,6 +315,7 @@ impl Bucket {
             before,
             leaving,
             corrected: self.corrected,
+            under_way: self.reserved,
         }
     }
 
@@ -355,7 +367,7 @@ impl Bucket {
         let surcharge = self.peek().surcharge;
         let counted = self.count.as_ref().is_some_and(Count::is_by_headers);
         if let Some(count) = &mut self.count {
-            if !counted {
+            if !counted || self.produced {
                 count.give_back(mark.amount as f64 - actual as f64);
             } else if actual == 0 && !count.has_heard(mark) {
                 count.give_back(mark.amount as f64);
@@ -366,7 +378,9 @@ impl Bucket {
         let Some(pace) = &mut self.pace else { return };
         if actual < mark.amount {
             pace.give_back((mark.amount - actual) as f64);
-        } else if !counted && let Some(shape) = self.shape(now) {
+        } else if (!counted || self.produced)
+            && let Some(shape) = self.shape(now)
+        {
             // Where the provider tells what is left, its word says what it charged.
             let more = (actual - mark.amount) as f64;
             if let Some(pace) = &mut self.pace {

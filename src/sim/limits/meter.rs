@@ -121,31 +121,15 @@ impl Meter {
     /// When a limit has no room. The refusal tells after which time the same call would pass if nobody else took any.
     pub fn admit(&mut self, now: Instant, model: &str, ask: Ask) -> Result<Admitted, Refusal> {
         self.catch_up(now);
-        let (name, account_limit) = (self.pool_name(model), self.limits.concurrency);
-        let pool = self.pool(&name);
-        let limits = pool.limits.clone();
-        let amounts = estimated(ask, &limits);
-        let crowded = |limit: Option<u32>, under_way: u64| {
-            limit.filter(|limit| under_way >= u64::from(*limit))
-        };
-        let pool_limit = crowded(limits.concurrency, pool.tally.under_way);
-        let full = match pool_limit.or(crowded(account_limit, self.under_way)) {
-            Some(limit) => Some(Full {
-                kind: LimitKind::Concurrency,
-                limit,
-                requested: 1,
-                how: Refused::Wait {
-                    used: f64::from(limit),
-                    wait: Duration::ZERO,
-                },
-            }),
-            None => self.pool(&name).full(amounts, now),
-        };
+        let name = self.pool_name(model);
+        let amounts = estimated(ask, &self.pool(&name).limits);
+        let full = self.full(&name, amounts, now);
         let pool = self.pool(&name);
         if let Some(full) = full {
             *pool.tally.refused.entry(full.kind).or_default() += 1;
             pool.tally.too_large += u64::from(full.how == Refused::TooLarge);
-            return Err(Refusal::new(full, model, &limits, pool.gauge(0, now)));
+            let gauge = pool.gauge(0, now);
+            return Err(Refusal::new(full, model, &pool.limits, gauge));
         }
         let tokens = pool.take(amounts, now);
         pool.tally.admitted += 1;
@@ -161,6 +145,45 @@ impl Meter {
             taken: amounts,
             gauge,
         })
+    }
+
+    /// Whether it would let that call in, which changes nothing.
+    ///
+    /// # Errors
+    /// As of [`admit`](Self::admit).
+    pub fn would_admit(&mut self, now: Instant, model: &str, ask: Ask) -> Result<(), Refusal> {
+        self.catch_up(now);
+        let name = self.pool_name(model);
+        let amounts = estimated(ask, &self.pool(&name).limits);
+        let Some(full) = self.full(&name, amounts, now) else {
+            return Ok(());
+        };
+        let pool = self.pool(&name);
+        let gauge = pool.gauge(0, now);
+        Err(Refusal::new(full, model, &pool.limits, gauge))
+    }
+
+    /// The limit that keeps a call away, if one does.
+    fn full(&mut self, name: &str, amounts: Amounts, now: Instant) -> Option<Full> {
+        let account_limit = self.limits.concurrency;
+        let pool = self.pool(name);
+        let own_limit = pool.limits.concurrency;
+        let crowded = |limit: Option<u32>, under_way: u64| {
+            limit.filter(|limit| under_way >= u64::from(*limit))
+        };
+        let pool_limit = crowded(own_limit, pool.tally.under_way);
+        match pool_limit.or(crowded(account_limit, self.under_way)) {
+            Some(limit) => Some(Full {
+                kind: LimitKind::Concurrency,
+                limit,
+                requested: 1,
+                how: Refused::Wait {
+                    used: f64::from(limit),
+                    wait: Duration::ZERO,
+                },
+            }),
+            None => self.pool(name).full(amounts, now),
+        }
     }
 
     /// The call is over and has used that much.

@@ -72,7 +72,7 @@ where
             let now = Instant::now();
             let until = now + attempt.max_wait.min(call.deadline.left(now));
             let reservation = limits
-                .admit(call, target, until)
+                .admit(call, target, until, attempt.last)
                 .await
                 .map_err(|denied| Refused::new(Arc::clone(target), denied))?;
             match inner.call(attempt).await {

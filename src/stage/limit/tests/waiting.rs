@@ -318,6 +318,67 @@ async fn who_may_get_what_others_give_back_is_not_refused() {
     assert_eq!(left(&all), (0, 0, 0));
 }
 
+/// Went wrong: who came to a line a little longer than his patience was refused although some of it always leaves before.
+#[tokio::test(start_paused = true)]
+async fn who_can_go_nowhere_else_waits_in_a_line_of_which_half_may_leave() {
+    let (limiter, _, all) = limiter(Act::Answer);
+    let gpt = to(limits(60, 0, 0));
+    drain(&limiter, &gpt).await;
+    let of = |patience: u64, last: bool| Attempt {
+        max_wait: Duration::from_secs(patience),
+        last,
+        ..attempt(&gpt, 1, 0)
+    };
+    // One a second goes, so that the line is passed in 40 seconds.
+    let mut before: Vec<_> = (0..40).map(|_| spawn(&limiter, of(600, true))).collect();
+    settled().await;
+    // The next target is free at once.
+    let began = Instant::now();
+    let told = refused(go(&limiter, of(30, false)).await);
+    assert_eq!(told.class, Class::RateLimitedRequests);
+    let wait = told.retry_after.unwrap().as_secs();
+    assert!(
+        (39..=44).contains(&wait) && began.elapsed().is_zero(),
+        "{wait}"
+    );
+    let nowhere = spawn(&limiter, of(30, true));
+    settled().await;
+    assert_eq!(left(&all).2, 41);
+    before.drain(20..).for_each(|leaves| leaves.abort());
+    let took = nowhere.await.unwrap().unwrap() - began;
+    assert!(took < Duration::from_secs(25), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_of_more_than_twice_his_time_is_hopeless_for_anybody() {
+    let (limiter, _, all) = limiter(Act::Answer);
+    let gpt = to(limits(60, 0, 0));
+    drain(&limiter, &gpt).await;
+    let of = |patience: u64| Attempt {
+        max_wait: Duration::from_secs(patience),
+        last: true,
+        ..attempt(&gpt, 1, 0)
+    };
+    let before: Vec<_> = (0..70).map(|_| spawn(&limiter, of(600))).collect();
+    for _ in 0..5 {
+        settled().await;
+    }
+    let began = Instant::now();
+    let told = refused(go(&limiter, of(30)).await);
+    assert!(
+        told.retry_after
+            .is_some_and(|wait| wait > Duration::from_secs(65))
+    );
+    assert!(began.elapsed().is_zero());
+    // And who stays to the end of his time is told then.
+    let patient = spawn(&limiter, of(40));
+    settled().await;
+    assert_eq!(left(&all).2, 71);
+    assert!(patient.await.unwrap().is_err());
+    assert!(began.elapsed() <= Duration::from_millis(40_010));
+    before.iter().for_each(JoinHandle::abort);
+}
+
 #[derive(Clone, Debug)]
 struct Arrival {
     after: u64,
