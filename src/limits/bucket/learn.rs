@@ -77,6 +77,7 @@ impl Bucket {
     pub fn refused(&mut self, mark: Mark, refusal: &Refusal, now: Instant) -> bool {
         self.shaped = None;
         let amount = refusal.requested.map_or(mark.amount as f64, |n| n as f64);
+        let knew = self.limit().is_some();
         let refusal = &Refusal {
             limit: refusal.limit.filter(|limit| (1..=LARGEST).contains(limit)),
             ..*refusal
@@ -120,12 +121,19 @@ impl Bucket {
             self.lasts(self.kind.window(), now);
         }
         let empty = left.is_some_and(|left| left < amount);
-        if let Some(wait) = refusal.wait.filter(|_| numbers.is_none() || !empty) {
+        // Where nobody tells by which law it comes back, the told time is the end of a window: a bucket that refills tells numbers
+        // which agree with it, or headers.
+        let ends =
+            self.told.is_none() && limit.is_some() && !self.kind.is_long() && !self.refills();
+        if let Some(wait) = refusal.wait.filter(|_| numbers.is_none() || !empty || ends) {
+            self.renews |= ends;
             let longest = self.window + self.window / 10;
             let until = now + wait.min(longest);
             self.blocked = Some(self.blocked.map_or(until, |blocked| blocked.max(until)));
         }
-        if empty || self.kind.is_long() {
+        // Of whom nothing was known nothing was expected.
+        let first = !knew && limit.is_some();
+        if empty || first || self.kind.is_long() {
             return false;
         }
         let Some(shape) = self.shape(now) else {
@@ -144,6 +152,13 @@ impl Bucket {
             0.0
         };
         self.taken.saturating_add(charged as u64)
+    }
+
+    /// The provider's window has ended: what went before does not count any more.
+    pub(super) fn renew(&mut self, now: Instant) {
+        self.shaped = None;
+        self.ring = (!self.kind.is_long()).then(|| Window::new(self.window, now));
+        self.count = self.count.take().filter(Count::is_by_headers);
     }
 
     /// The window has this length.

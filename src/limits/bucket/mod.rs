@@ -94,6 +94,8 @@ pub struct Bucket {
     /// Of what is reserved, the share that is used in the end; `None`: nothing was settled yet.
     used_share: Option<f64>,
     blocked: Option<Instant>,
+    /// When that is over, the provider's window is, and another begins.
+    renews: bool,
     /// Of what was taken, what was refused: in all, and in a window.
     refused: u64,
     /// When a call was last answered well.
@@ -208,6 +210,7 @@ impl Bucket {
             reserved: 0,
             used_share: None,
             blocked: None,
+            renews: false,
             refused: 0,
             answered: None,
             only_refuses: false,
@@ -399,6 +402,9 @@ impl Bucket {
 
     fn wait(&mut self, amount: f64, limit: f64, standing: Standing, now: Instant) -> Duration {
         let mut wait = self.blocked_for(now).unwrap_or_default();
+        if self.renews {
+            return wait;
+        }
         if let Some(shape) = self.shape(now) {
             let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
             let whole = amount * (1.0 + self.foreign.surcharge());
@@ -439,6 +445,9 @@ impl Bucket {
         let left = self.blocked?.saturating_duration_since(now);
         if left.is_zero() {
             self.blocked = None;
+            if std::mem::take(&mut self.renews) {
+                self.renew(now);
+            }
             return None;
         }
         Some(left)

@@ -206,6 +206,53 @@ fn who_refuses_from_the_beginning_tells_nothing_of_a_limit() {
     assert_eq!(bucket.limit(), None);
 }
 
+/// Gemini's and OpenRouter's way: no header, and a refusal that tells the limit and when the minute ends.
+#[test]
+fn a_told_wait_that_ends_a_window_ends_ours_as_well() {
+    let told = Duration::from_secs(20);
+    let gemini = Refusal {
+        limit: Some(15),
+        wait: Some(told),
+        ..Refusal::default()
+    };
+    let openrouter = Refusal {
+        used: Some(15),
+        ..gemini
+    };
+    for refusal in [gemini, openrouter] {
+        let start = Instant::now();
+        let mut bucket = bucket(Kind::Requests, start);
+        for _ in 0..15 {
+            let mark = bucket.take(1, start);
+            bucket.answered(mark, start);
+            bucket.settle(mark, 1, start);
+        }
+        let mark = bucket.take(1, start);
+        bucket.refused(mark, &refusal, start);
+        bucket.settle(mark, 1, start);
+        let Room::In(wait) = bucket.ask(1, Standing::First, start) else {
+            panic!("not blocked")
+        };
+        assert!(
+            wait >= told && wait <= told + Duration::from_millis(1),
+            "{wait:?} of {refusal:?}"
+        );
+        let again = start + told;
+        for nth in 0..10 {
+            assert_eq!(
+                bucket.ask(1, Standing::First, again),
+                Room::Now,
+                "{nth} of {refusal:?}"
+            );
+            bucket.take(1, again);
+        }
+        assert!(
+            matches!(bucket.ask(10, Standing::First, again), Room::In(_)),
+            "the new window is held to the limit"
+        );
+    }
+}
+
 #[test]
 fn a_day_that_ends_at_midnight_gives_all_back_then() {
     let now = Instant::now();
