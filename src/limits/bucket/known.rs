@@ -3,7 +3,8 @@
 use tokio::time::Instant;
 
 use super::{
-    Bucket, Count, ESTIMATE, FEW_REQUESTS, FEW_TOKENS, Guess, SPARE, count::Law, pace::Shape,
+    Bucket, Count, ESTIMATE, FEW_REQUESTS, FEW_TOKENS, Guess, MANY_REQUESTS, SPARE, count::Law,
+    pace::Shape,
 };
 use crate::{limits::Source, triage::DayReset};
 
@@ -110,7 +111,12 @@ impl Bucket {
             return None;
         }
         let (ours, _) = self.ours()?;
-        let mut whole = ours / self.window.as_secs_f64().max(1e-3);
+        // Refused in spite of what it tells, there is a shorter window that it says nothing of.
+        let surprised = self
+            .pace
+            .as_ref()
+            .is_some_and(|pace| pace.learnt().is_some());
+        let mut rate = ours / self.window.as_secs_f64().max(1e-3);
         let share = if self.strict() {
             SPARE
         } else {
@@ -121,25 +127,19 @@ impl Bucket {
                 .as_mut()
                 .map_or(0.0, |count| count.level(law, now))
                 / law.limit.max(1.0);
-            // What is left there is there for us too: nobody takes as much any more as we thought. Refused in spite of that, there is
-            // a shorter window that it says nothing of.
-            let surprised = self
-                .pace
-                .as_ref()
-                .is_some_and(|pace| pace.learnt().is_some());
+            // What is left there is there for us too: nobody takes as much any more as we thought.
             if self.set.is_none() && !surprised {
-                whole += (law.rate - whole).max(0.0) * ((left - PLENTY) / (1.0 - PLENTY)).max(0.0);
+                rate += (law.rate - rate).max(0.0) * ((left - PLENTY) / (1.0 - PLENTY)).max(0.0);
             }
             (0.9 + 0.5 * left).clamp(0.9, 1.0)
         };
+        let tokens = self.kind.counts_tokens();
+        let whole = !tokens && self.refills() && !surprised;
         Some(Shape {
-            rate: whole * share,
+            rate: rate * share,
             limit: ours,
-            few: if self.kind.counts_tokens() {
-                FEW_TOKENS
-            } else {
-                FEW_REQUESTS
-            },
+            few: if tokens { FEW_TOKENS } else { FEW_REQUESTS },
+            many: whole.then_some(MANY_REQUESTS),
         })
     }
 

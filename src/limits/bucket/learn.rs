@@ -77,7 +77,9 @@ impl Bucket {
     pub fn refused(&mut self, mark: Mark, refusal: &Refusal, now: Instant) -> bool {
         self.shaped = None;
         let amount = refusal.requested.map_or(mark.amount as f64, |n| n as f64);
-        let knew = self.limit().is_some();
+        if self.limit().is_none() {
+            self.first_told = Some(now);
+        }
         let refusal = &Refusal {
             limit: refusal.limit.filter(|limit| (1..=LARGEST).contains(limit)),
             ..*refusal
@@ -132,7 +134,7 @@ impl Bucket {
             self.blocked = Some(self.blocked.map_or(until, |blocked| blocked.max(until)));
         }
         // Of whom nothing was known nothing was expected.
-        let first = !knew && limit.is_some();
+        let first = limit.is_some() && self.first_told.is_some_and(|at| mark.at <= at);
         if empty || first || self.kind.is_long() {
             return false;
         }

@@ -227,9 +227,12 @@ fn a_told_wait_that_ends_a_window_ends_ours_as_well() {
             bucket.answered(mark, start);
             bucket.settle(mark, 1, start);
         }
-        let mark = bucket.take(1, start);
-        bucket.refused(mark, &refusal, start);
-        bucket.settle(mark, 1, start);
+        // A crowd was sent before any of it was refused.
+        let crowd = [(); 5].map(|()| bucket.take(1, start));
+        for mark in crowd {
+            assert!(!bucket.refused(mark, &refusal, start), "no surprise");
+            bucket.settle(mark, 1, start);
+        }
         let Room::In(wait) = bucket.ask(1, Standing::First, start) else {
             panic!("not blocked")
         };
@@ -251,6 +254,40 @@ fn a_told_wait_that_ends_a_window_ends_ours_as_well() {
             "the new window is held to the limit"
         );
     }
+}
+
+/// A small account that is idle: 60 calls at once, which the provider would take, are not refused for a burst of our own.
+#[test]
+fn a_crowd_that_a_full_bucket_has_room_for_is_expected_to_go_with_the_first_answers() {
+    let start = Instant::now();
+    let mut bucket = bucket(Kind::Requests, start);
+    for second in 0..4 {
+        let now = start + Duration::from_secs(second * 10);
+        let mark = bucket.take(1, now);
+        bucket.heard(mark, &told(Kind::Requests, 60, 59, 1.0), now);
+        bucket.answered(mark, now);
+        bucket.settle(mark, 1, now);
+    }
+    let mut now = start + Duration::from_secs(100);
+    let (mut gone, mut rounds) = (0, 0);
+    while gone < 58 && rounds < 10 {
+        let mut marks = Vec::new();
+        while bucket.ask(1, Standing::First, now) == Room::Now && gone < 58 {
+            marks.push(bucket.take(1, now));
+            gone += 1;
+        }
+        if gone < 58 {
+            let mut hopeful = bucket.given_back(now).unwrap();
+            assert_eq!(hopeful.ask(58 - gone, Standing::First, now), Room::Now);
+        }
+        now += Duration::from_secs(3);
+        for mark in marks {
+            bucket.answered(mark, now);
+            bucket.settle(mark, 1, now);
+        }
+        rounds += 1;
+    }
+    assert!(rounds <= 4, "{gone} in {rounds}");
 }
 
 #[test]
