@@ -134,7 +134,8 @@ impl Bucket {
             (0.9 + 0.5 * left).clamp(0.9, 1.0)
         };
         let tokens = self.kind.counts_tokens();
-        let whole = !tokens && self.refills() && !surprised;
+        // Not of a number that is set: what is held to any minute stands still after a burst.
+        let whole = !(tokens || surprised || self.strict());
         Some(Shape {
             rate: rate * share,
             limit: ours,

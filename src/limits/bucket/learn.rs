@@ -123,10 +123,14 @@ impl Bucket {
             self.lasts(self.kind.window(), now);
         }
         let empty = left.is_some_and(|left| left < amount);
-        // Where nobody tells by which law it comes back, the told time is the end of a window: a bucket that refills tells numbers
-        // which agree with it, or headers.
-        let ends =
-            self.told.is_none() && limit.is_some() && !self.kind.is_long() && !self.refills();
+        // Where nobody tells by which law it comes back, the told time is the end of a window: of a bucket that refills refusals tell
+        // all numbers, or headers do. Refused as soon as that was over, it was not.
+        let over = |at| mark.at >= at && self.answered.is_none_or(|answered| answered < at);
+        self.no_end |= self.renewed.is_some_and(over);
+        let ends = self.told.is_none()
+            && limit.is_some()
+            && refusal.requested.is_none()
+            && !(self.kind.is_long() || self.refills() || self.no_end);
         if let Some(wait) = refusal.wait.filter(|_| numbers.is_none() || !empty || ends) {
             self.renews |= ends;
             let longest = self.window + self.window / 10;
@@ -158,7 +162,7 @@ impl Bucket {
 
     /// The provider's window has ended: what went before does not count any more.
     pub(super) fn renew(&mut self, now: Instant) {
-        self.shaped = None;
+        (self.shaped, self.renewed) = (None, Some(now));
         self.ring = (!self.kind.is_long()).then(|| Window::new(self.window, now));
         self.count = self.count.take().filter(Count::is_by_headers);
     }

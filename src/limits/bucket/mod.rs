@@ -100,6 +100,9 @@ pub struct Bucket {
     first_told: Option<Instant>,
     /// When that is over, the provider's window is, and another begins.
     renews: bool,
+    renewed: Option<Instant>,
+    /// It did not.
+    no_end: bool,
     /// Of what was taken, what was refused: in all, and in a window.
     refused: u64,
     /// When a call was last answered well.
@@ -216,6 +219,8 @@ impl Bucket {
             blocked: None,
             first_told: None,
             renews: false,
+            renewed: None,
+            no_end: false,
             refused: 0,
             answered: None,
             only_refuses: false,

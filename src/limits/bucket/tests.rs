@@ -256,6 +256,33 @@ fn a_told_wait_that_ends_a_window_ends_ours_as_well() {
     }
 }
 
+#[test]
+fn who_refuses_as_soon_as_the_told_wait_is_over_is_held_to_our_own_minute() {
+    let start = Instant::now();
+    let mut bucket = bucket(Kind::Requests, start);
+    let refusal = Refusal {
+        limit: Some(15),
+        wait: Some(Duration::from_secs(1)),
+        ..Refusal::default()
+    };
+    for _ in 0..15 {
+        let mark = bucket.take(1, start);
+        bucket.answered(mark, start);
+        bucket.settle(mark, 1, start);
+    }
+    let mut asked = 0;
+    for second in 0..60 {
+        let now = start + Duration::from_secs(second);
+        if bucket.ask(1, Standing::First, now) == Room::Now {
+            asked += 1;
+            let mark = bucket.take(1, now);
+            bucket.refused(mark, &refusal, now);
+            bucket.settle(mark, 1, now);
+        }
+    }
+    assert!(asked <= 20, "{asked}");
+}
+
 /// A small account that is idle: 60 calls at once, which the provider would take, are not refused for a burst of our own.
 #[test]
 fn a_crowd_that_a_full_bucket_has_room_for_is_expected_to_go_with_the_first_answers() {
