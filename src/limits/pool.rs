@@ -398,7 +398,7 @@ impl Pool {
             if amount == 0 {
                 continue;
             }
-            let later = hopeful.then(|| bucket.given_back()).flatten();
+            let later = hopeful.then(|| bucket.given_back(now)).flatten();
             let share = if hopeful { bucket.used_share() } else { 1.0 };
             let before = (ahead.of(*kind) as f64 * share) as u64;
             let wait = passes(

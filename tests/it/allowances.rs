@@ -37,15 +37,11 @@ async fn an_app_beyond_its_requests_is_refused_by_name_and_others_are_not() {
             app("modest", "")
         );
         let weir = Weir::start(&text);
-        let mut refused = None;
-        for _ in 0..31 {
+        for nth in 0..30 {
             let answer = by("greedy", "hi").send(weir.addr).await;
-            if answer.status != 200 {
-                refused = Some(answer);
-                break;
-            }
+            assert_eq!(answer.status, 200, "{nth} of the quota's 30 are no excess");
         }
-        let answer = refused.expect("no more than a minute's allowance passes at once");
+        let answer = by("greedy", "hi").send(weir.addr).await;
         assert_eq!(
             (answer.status, answer.code().as_str()),
             (429, "app_quota_requests")
@@ -61,8 +57,8 @@ async fn an_app_beyond_its_requests_is_refused_by_name_and_others_are_not() {
         assert_eq!(answer.header("x-should-retry"), "true");
         let told: u64 = answer.header("retry-after-ms").parse().unwrap();
         assert!(
-            (1..=2_100).contains(&told),
-            "one call each two seconds: {told}"
+            (30_000..=60_000).contains(&told),
+            "when the first leave their minute: {told}"
         );
         assert!(!answer.header("x-weir-advice").is_empty());
         assert_eq!(answer.header("x-weir-attempts"), "0");
@@ -74,9 +70,6 @@ async fn an_app_beyond_its_requests_is_refused_by_name_and_others_are_not() {
             before,
             "refused before any work"
         );
-        // The told time is true.
-        tokio::time::sleep(Duration::from_millis(told + 50)).await;
-        assert_eq!(by("greedy", "hi").send(weir.addr).await.status, 200);
         assert!(
             weir.metric(
                 "weir_requests_total",

@@ -3,7 +3,8 @@
 use tokio::time::Instant;
 
 use super::{
-    Bucket, Count, ESTIMATE, FEW_REQUESTS, FEW_TOKENS, Guess, SPARE, count::Law, pace::Shape,
+    Bucket, Count, ESTIMATE, FEW_REQUESTS, FEW_TOKENS, Guess, MANY_REQUESTS, SPARE, count::Law,
+    pace::Shape,
 };
 use crate::{limits::Source, triage::DayReset};
 
@@ -62,6 +63,7 @@ impl Facts {
             rate: ours / window * if strict { SPARE } else { 1.0 },
             limit: ours,
             few: if tokens { FEW_TOKENS } else { FEW_REQUESTS },
+            many: None,
         });
         Self {
             source: match learnt {
@@ -198,8 +200,11 @@ impl Bucket {
             whole += (law.rate - whole).max(0.0) * ((left - PLENTY) / (1.0 - PLENTY)).max(0.0);
         }
         let share = (0.9 + 0.5 * left).clamp(0.9, 1.0);
+        // Not of a number that is set: what is held to any minute stands still after a burst.
+        let many = !(self.kind.counts_tokens() || surprised);
         Some(Shape {
             rate: whole * share,
+            many: many.then_some(MANY_REQUESTS),
             ..even
         })
     }

@@ -77,6 +77,9 @@ impl Bucket {
     pub fn refused(&mut self, mark: Mark, refusal: &Refusal, now: Instant) -> bool {
         self.stale();
         let amount = refusal.requested.map_or(mark.amount as f64, |n| n as f64);
+        if self.limit().is_none() {
+            self.first_told = Some(now);
+        }
         let refusal = &Refusal {
             limit: refusal.limit.filter(|limit| (1..=LARGEST).contains(limit)),
             ..*refusal
@@ -120,12 +123,23 @@ impl Bucket {
             self.lasts(self.kind.window(), now);
         }
         let empty = left.is_some_and(|left| left < amount);
-        if let Some(wait) = refusal.wait.filter(|_| numbers.is_none() || !empty) {
+        // Where nobody tells by which law it comes back, the told time is the end of a window: of a bucket that refills refusals tell
+        // all numbers, or headers do. Refused as soon as that was over, it was not.
+        let over = |at| mark.at >= at && self.answered.is_none_or(|answered| answered < at);
+        self.no_end |= self.renewed.is_some_and(over);
+        let ends = self.told.is_none()
+            && limit.is_some()
+            && refusal.requested.is_none()
+            && !(self.kind.is_long() || self.refills() || self.no_end);
+        if let Some(wait) = refusal.wait.filter(|_| numbers.is_none() || !empty || ends) {
+            self.renews |= ends;
             let longest = self.window + self.window / 10;
             let until = now + wait.min(longest);
             self.blocked = Some(self.blocked.map_or(until, |blocked| blocked.max(until)));
         }
-        if empty || self.kind.is_long() {
+        // Of whom nothing was known nothing was expected.
+        let first = limit.is_some() && self.first_told.is_some_and(|at| mark.at <= at);
+        if empty || first || self.kind.is_long() {
             return false;
         }
         let Some(shape) = self.shape(now) else {
@@ -159,6 +173,14 @@ impl Bucket {
             after: mark.after.saturating_sub(under_way),
             ..mark
         }
+    }
+
+    /// The provider's window has ended: what went before does not count any more.
+    pub(super) fn renew(&mut self, now: Instant) {
+        self.stale();
+        self.renewed = Some(now);
+        self.ring = (!self.kind.is_long()).then(|| Window::new(self.window, now));
+        self.count = self.count.take().filter(Count::is_by_headers);
     }
 
     /// The window has this length.

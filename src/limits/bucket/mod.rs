@@ -60,6 +60,8 @@ const HELD: Duration = Duration::from_secs(2);
 const SILENT: u32 = 20;
 /// Calls of a few tokens each that may always go at once.
 const FEW_REQUESTS: f64 = 10.0;
+/// So many where the provider keeps one bucket of the whole limit: at a small account that is idle nobody is refused for a burst of ours.
+const MANY_REQUESTS: f64 = 60.0;
 const FEW_TOKENS: f64 = 50_000.0;
 /// How fast the share of reservations that is used is learnt.
 const SHARE_LEARNS: f64 = 0.1;
@@ -95,6 +97,13 @@ pub struct Bucket {
     /// Of what is reserved, the share that is used in the end; `None`: nothing was settled yet.
     used_share: Option<f64>,
     blocked: Option<Instant>,
+    /// When a limit was told for the first time, by a refusal: what was sent before could not know it.
+    first_told: Option<Instant>,
+    /// When that is over, the provider's window is, and another begins.
+    renews: bool,
+    renewed: Option<Instant>,
+    /// It did not.
+    no_end: bool,
     /// Of what was taken, what was refused: in all, and in a window.
     refused: u64,
     /// When a call was last answered well.
@@ -215,6 +224,10 @@ impl Bucket {
             reserved: 0,
             used_share: None,
             blocked: None,
+            first_told: None,
+            renews: false,
+            renewed: None,
+            no_end: false,
             refused: 0,
             answered: None,
             only_refuses: false,
@@ -254,7 +267,7 @@ impl Bucket {
             Some(amount) => amount,
             None => return Room::Never(limit as u64),
         };
-        let wait = self.wait(amount, limit, standing, &facts, now);
+        let wait = self.wait(amount, limit, standing, now);
         if wait.is_zero() {
             return Room::Now;
         }
@@ -396,13 +409,21 @@ impl Bucket {
         self.used_share.unwrap_or(unknown)
     }
 
-    /// As it will be when calls under way have given back what they usually do; `None`: not otherwise than now.
-    pub fn given_back(&self) -> Option<Self> {
+    /// As it will be when calls under way have given back what they usually do and were answered, whose bursts grow by that; `None`:
+    /// not otherwise than now.
+    pub fn given_back(&self, now: Instant) -> Option<Self> {
         let back = self.reserved as f64 * (1.0 - self.used_share());
-        if back < 1.0 {
+        let grows = self.refills() && self.pace.as_ref().is_some_and(|pace| pace.grows(now));
+        if back < 1.0 && !grows {
             return None;
         }
         let mut bucket = self.clone();
+        if grows
+            && let Some(shape) = bucket.shape(now).filter(|shape| shape.many.is_some())
+            && let Some(pace) = &mut bucket.pace
+        {
+            pace.hope(shape);
+        }
         if let Some(pace) = &mut bucket.pace {
             pace.give_back(back);
         }
@@ -423,15 +444,12 @@ impl Bucket {
         self.reserved
     }
 
-    fn wait(
-        &mut self,
-        amount: f64,
-        limit: f64,
-        standing: Standing,
-        facts: &Facts,
-        now: Instant,
-    ) -> Duration {
+    fn wait(&mut self, amount: f64, limit: f64, standing: Standing, now: Instant) -> Duration {
         let mut wait = self.blocked_for(now).unwrap_or_default();
+        if self.renews {
+            return wait;
+        }
+        let facts = self.facts();
         let surcharge = facts.surcharge;
         if let Some(shape) = self.shape(now) {
             let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
@@ -472,6 +490,9 @@ impl Bucket {
         let left = self.blocked?.saturating_duration_since(now);
         if left.is_zero() {
             self.blocked = None;
+            if std::mem::take(&mut self.renews) {
+                self.renew(now);
+            }
             return None;
         }
         Some(left)

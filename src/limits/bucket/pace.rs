@@ -18,6 +18,8 @@ const STEP: Duration = Duration::from_secs(60);
 const FORGOTTEN: Duration = Duration::from_secs(3_600);
 /// A burst within this time is one that went at once.
 const AT_ONCE: Duration = Duration::from_secs(1);
+/// An answer that has not come after this time is not counted on.
+const ANSWERS: Duration = Duration::from_secs(60);
 /// The rate is eased by this share when the smallest burst is too much, and recovers by a fifth of it each step.
 const EASE: f64 = 0.02;
 const MOST_EASE: f64 = 0.15;
@@ -47,13 +49,16 @@ pub(super) struct Shape {
     pub(super) limit: f64,
     /// Calls of usual size that may always go at once, in this bucket's unit.
     pub(super) few: f64,
+    /// More of them, where the provider has shown to keep one bucket of the whole limit: a burst may grow to so many.
+    pub(super) many: Option<f64>,
 }
 
 // === impl Shape ===
 
 impl Shape {
     fn most(&self) -> f64 {
-        (self.rate * LONGEST).max(self.few.min(self.limit)).max(1.0)
+        let few = self.many.unwrap_or(self.few).min(self.limit);
+        (self.rate * LONGEST).max(few).max(1.0)
     }
 
     fn least(&self) -> f64 {
@@ -129,6 +134,10 @@ impl Pace {
             let larger = (self.burst * 2.0).min(shape.most());
             self.level += larger - self.burst;
             (self.burst, self.drained, self.changed) = (larger, None, now);
+            if shape.many.is_some_and(|many| shape.most() <= many) {
+                // However long the first part's answers took, the second one goes at once too.
+                self.full = now;
+            }
         }
     }
 
@@ -146,6 +155,19 @@ impl Pace {
         self.level = self.level.min(0.0);
         (self.changed, self.drained) = (now, None);
         true
+    }
+
+    /// Whether a whole burst is under way, whose answer makes the next one larger.
+    pub(super) fn grows(&self, now: Instant) -> bool {
+        let lately = |at: Instant| now.saturating_duration_since(at) <= ANSWERS;
+        self.too_much.is_none() && self.drained.is_some_and(lately)
+    }
+
+    /// As if it had grown as far as it may.
+    pub(super) fn hope(&mut self, shape: Shape) {
+        let larger = shape.most();
+        self.level += (larger - self.burst).max(0.0);
+        self.burst = self.burst.max(larger);
     }
 
     /// The burst of the last run, and that it was found by surprise.
@@ -188,6 +210,7 @@ mod tests {
         rate: 10.0,
         limit: 600.0,
         few: 10.0,
+        many: None,
     };
 
     fn after(start: Instant, seconds: f64) -> Instant {
@@ -209,12 +232,38 @@ mod tests {
         }
     }
 
+    /// Answers of models come after seconds: 60 calls at a limit of 60 a minute go within three of them.
+    #[test]
+    fn where_all_may_go_at_once_the_burst_grows_to_the_limit_whatever_an_answer_takes() {
+        let shape = Shape {
+            rate: 1.0,
+            limit: 60.0,
+            few: 10.0,
+            many: Some(60.0),
+        };
+        let start = Instant::now();
+        let (mut pace, mut gone) = (Pace::new(shape, start), 0);
+        for round in 0..4 {
+            let now = after(start, f64::from(round) * 3.0);
+            while pace.wait(1.0, 0.0, shape, now).is_zero() {
+                pace.take(1.0, shape, now);
+                gone += 1;
+            }
+            pace.answered(now, shape, after(now, 2.9));
+        }
+        assert!(gone >= 60, "{gone}");
+        let now = after(start, 12.0);
+        assert!(pace.surprised(now, shape, now));
+        assert!(pace.burst() <= 15.0, "{}", pace.burst());
+    }
+
     #[test]
     fn a_crowd_goes_as_fast_as_its_answers_come() {
         let shape = Shape {
             rate: 100.0,
             limit: 6_000.0,
             few: 10.0,
+            many: None,
         };
         let start = Instant::now();
         let (mut pace, mut gone, mut round) = (Pace::new(shape, start), 0, 0);

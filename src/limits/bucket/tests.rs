@@ -206,6 +206,117 @@ fn who_refuses_from_the_beginning_tells_nothing_of_a_limit() {
     assert_eq!(bucket.limit(), None);
 }
 
+/// Gemini's and OpenRouter's way: no header, and a refusal that tells the limit and when the minute ends.
+#[test]
+fn a_told_wait_that_ends_a_window_ends_ours_as_well() {
+    let told = Duration::from_secs(20);
+    let gemini = Refusal {
+        limit: Some(15),
+        wait: Some(told),
+        ..Refusal::default()
+    };
+    let openrouter = Refusal {
+        used: Some(15),
+        ..gemini
+    };
+    for refusal in [gemini, openrouter] {
+        let start = Instant::now();
+        let mut bucket = bucket(Kind::Requests, start);
+        for _ in 0..15 {
+            let mark = bucket.take(1, start);
+            bucket.answered(mark, start);
+            bucket.settle(mark, 1, start);
+        }
+        // A crowd was sent before any of it was refused.
+        let crowd = [(); 5].map(|()| bucket.take(1, start));
+        for mark in crowd {
+            assert!(!bucket.refused(mark, &refusal, start), "no surprise");
+            bucket.settle(mark, 1, start);
+        }
+        let Room::In(wait) = bucket.ask(1, Standing::First, start) else {
+            panic!("not blocked")
+        };
+        assert!(
+            wait >= told && wait <= told + Duration::from_millis(1),
+            "{wait:?} of {refusal:?}"
+        );
+        let again = start + told;
+        for nth in 0..10 {
+            assert_eq!(
+                bucket.ask(1, Standing::First, again),
+                Room::Now,
+                "{nth} of {refusal:?}"
+            );
+            bucket.take(1, again);
+        }
+        assert!(
+            matches!(bucket.ask(10, Standing::First, again), Room::In(_)),
+            "the new window is held to the limit"
+        );
+    }
+}
+
+#[test]
+fn who_refuses_as_soon_as_the_told_wait_is_over_is_held_to_our_own_minute() {
+    let start = Instant::now();
+    let mut bucket = bucket(Kind::Requests, start);
+    let refusal = Refusal {
+        limit: Some(15),
+        wait: Some(Duration::from_secs(1)),
+        ..Refusal::default()
+    };
+    for _ in 0..15 {
+        let mark = bucket.take(1, start);
+        bucket.answered(mark, start);
+        bucket.settle(mark, 1, start);
+    }
+    let mut asked = 0;
+    for second in 0..60 {
+        let now = start + Duration::from_secs(second);
+        if bucket.ask(1, Standing::First, now) == Room::Now {
+            asked += 1;
+            let mark = bucket.take(1, now);
+            bucket.refused(mark, &refusal, now);
+            bucket.settle(mark, 1, now);
+        }
+    }
+    assert!(asked <= 20, "{asked}");
+}
+
+/// A small account that is idle: 60 calls at once, which the provider would take, are not refused for a burst of our own.
+#[test]
+fn a_crowd_that_a_full_bucket_has_room_for_is_expected_to_go_with_the_first_answers() {
+    let start = Instant::now();
+    let mut bucket = bucket(Kind::Requests, start);
+    for second in 0..4 {
+        let now = start + Duration::from_secs(second * 10);
+        let mark = bucket.take(1, now);
+        bucket.heard(mark, &told(Kind::Requests, 60, 59, 1.0), now);
+        bucket.answered(mark, now);
+        bucket.settle(mark, 1, now);
+    }
+    let mut now = start + Duration::from_secs(100);
+    let (mut gone, mut rounds) = (0, 0);
+    while gone < 58 && rounds < 10 {
+        let mut marks = Vec::new();
+        while bucket.ask(1, Standing::First, now) == Room::Now && gone < 58 {
+            marks.push(bucket.take(1, now));
+            gone += 1;
+        }
+        if gone < 58 {
+            let mut hopeful = bucket.given_back(now).unwrap();
+            assert_eq!(hopeful.ask(58 - gone, Standing::First, now), Room::Now);
+        }
+        now += Duration::from_secs(3);
+        for mark in marks {
+            bucket.answered(mark, now);
+            bucket.settle(mark, 1, now);
+        }
+        rounds += 1;
+    }
+    assert!(rounds <= 4, "{gone} in {rounds}");
+}
+
 #[test]
 fn a_day_that_ends_at_midnight_gives_all_back_then() {
     let now = Instant::now();

@@ -11,7 +11,7 @@ use super::{
     pace::Pace,
     window::{self, Window},
 };
-use crate::config::App;
+use crate::config::{App, OnLimit};
 
 /// How fast the share of its reservations that an app really uses is learnt.
 const LEARNING: f64 = 0.1;
@@ -92,8 +92,12 @@ impl Books {
     }
 
     pub(super) fn configure(&mut self, app: &App) {
-        if self.pace.as_ref().map(Pace::limit) != app.requests_per_minute {
-            self.pace = app.requests_per_minute.map(Pace::new);
+        // Who may wait is spread over the minute. Who may not would only be refused by that, with most of the quota left.
+        let paced = app
+            .requests_per_minute
+            .filter(|_| app.on_limit == OnLimit::Wait);
+        if self.pace.as_ref().map(Pace::limit) != paced {
+            self.pace = paced.map(Pace::new);
         }
         let minute = |window: &mut Option<Window>, limit: Option<NonZeroU32>| {
             let limit = limit.map(|limit| u64::from(limit.get()));

@@ -37,33 +37,33 @@ fn exceeded(answer: Result<Reply, Error>) -> Exceeded {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_beyond_the_burst_are_refused_until_the_told_time() {
+async fn requests_beyond_the_quota_are_refused_until_the_told_time_and_none_before() {
     let app = app(1, [60, 0, 0]);
     let (mut quota, provider) = quota(Quotas::new(&[Arc::clone(&app)], MAX_WAIT), Act::Answer);
-    for _ in 0..10 {
+    for _ in 0..60 {
         ask(&mut quota, &app, 0).await.unwrap();
     }
     let told = exceeded(ask(&mut quota, &app, 0).await);
     assert_eq!(
         (told.code(), told.retry_after),
-        ("app_quota_requests", Some(Duration::from_secs(1)))
+        ("app_quota_requests", Some(Duration::from_secs(60)))
     );
     assert!(
         told.to_string().contains("`app-1`")
             && told.to_string().contains("requests per minute: 60")
     );
-    assert_eq!(provider.asked(), 10, "a refused call reaches nobody");
-    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(provider.asked(), 60, "a refused call reaches nobody");
+    tokio::time::advance(Duration::from_secs(60)).await;
     ask(&mut quota, &app, 0).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn tokens_refused_cost_no_request() {
-    let app = app(1, [6, 600, 0]);
+    let app = app(1, [2, 600, 0]);
     let (mut quota, _) = quota(Quotas::new(&[Arc::clone(&app)], MAX_WAIT), Act::Answer);
     let told = exceeded(ask(&mut quota, &app, 601).await);
     assert_eq!((told.kind, told.retry_after), (Kind::TokensPerMinute, None));
-    // The one request of the burst is still there.
+    // Both requests are still there.
     ask(&mut quota, &app, 600).await.unwrap();
     tokio::time::advance(Duration::from_secs(10)).await;
     let told = exceeded(ask(&mut quota, &app, 400).await);
@@ -98,7 +98,7 @@ async fn a_running_stream_holds_its_place() {
 
 #[tokio::test(start_paused = true)]
 async fn one_apps_greed_is_not_anothers_and_no_quota_is_no_bound() {
-    let (greedy, modest, free) = (app(1, [6, 0, 0]), app(2, [6, 0, 0]), app(3, [0; 3]));
+    let (greedy, modest, free) = (app(1, [1, 0, 0]), app(2, [1, 0, 0]), app(3, [0; 3]));
     let apps = [&greedy, &modest, &free].map(Arc::clone);
     let (mut quota, _) = quota(Quotas::new(&apps, MAX_WAIT), Act::Answer);
     ask(&mut quota, &greedy, 0).await.unwrap();
@@ -111,7 +111,7 @@ async fn one_apps_greed_is_not_anothers_and_no_quota_is_no_bound() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reload_keeps_what_was_spent_and_takes_new_numbers() {
-    let (same, more) = (app(1, [6, 0, 0]), app(2, [6, 0, 0]));
+    let (same, more) = (app(1, [1, 0, 0]), app(2, [1, 0, 0]));
     let before = Arc::new(Quotas::new(
         &[Arc::clone(&same), Arc::clone(&more)],
         MAX_WAIT,
@@ -127,7 +127,7 @@ async fn a_reload_keeps_what_was_spent_and_takes_new_numbers() {
     });
     let raised = Arc::new(App {
         id: crate::config::AppId(1),
-        ..(*app(2, [12, 0, 0])).clone()
+        ..(*app(2, [2, 0, 0])).clone()
     });
     let (mut new, _) = quota(
         before.renewed(&[Arc::clone(&raised), Arc::clone(&moved)], MAX_WAIT),

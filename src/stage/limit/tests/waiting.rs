@@ -480,6 +480,7 @@ proptest! {
                 let _ = spawn(&limiter, attempt(&gpt, 1, 0)).await;
             }
             let (began, mut tasks, mut came) = (Instant::now(), VecDeque::new(), 0);
+            let mut gone: Vec<JoinHandle<_>> = Vec::new();
             for (who, pause, polls, leaves) in steps {
                 let mut attempt = by(&apps[who], &gpt, 0, who == 3);
                 attempt.max_wait = Duration::from_secs(600);
@@ -492,10 +493,15 @@ proptest! {
                 // Somewhere between being woken and looking.
                 if let Some(task) = cancelled {
                     task.abort();
+                    gone.push(task);
                 }
                 if pause > 150 {
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                 }
+            }
+            // Those who were told to leave have left when they had a moment to.
+            for task in gone {
+                let _ = task.await;
             }
             let mut last = began;
             for task in tasks {
