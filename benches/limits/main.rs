@@ -24,6 +24,7 @@ mod hidden;
 mod memory;
 mod report;
 mod scenario;
+mod silent;
 mod world;
 
 use std::{path::Path, process::ExitCode};
