@@ -111,7 +111,10 @@ impl Bucket {
         }
         let (ours, _) = self.ours()?;
         let mut whole = ours / self.window.as_secs_f64().max(1e-3);
-        let share = if self.strict() {
+        let share = if self.is_felt() {
+            // A guess is less than what was measured already.
+            1.0
+        } else if self.strict() {
             SPARE
         } else {
             // The provider's count is known: all is used while there is plenty, and less than all when it runs out.
