@@ -33,6 +33,8 @@ const NEAR: f64 = 1.03;
 /// The first step above a ceiling; the next ones, while none is refused, double.
 const PROBE: f64 = 0.05;
 const PROBE_MOST: f64 = 0.5;
+/// Steps that lead so far have found more than a stock.
+const MANY: f64 = 1.3;
 /// Between steps above a ceiling: what a provider has stored hides for a while that a step was too much.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
 const PROBE_SELDOM: Duration = Duration::from_secs(600);
@@ -59,6 +61,8 @@ pub(super) struct Guess {
     ceiling: f64,
     /// What has held.
     good: f64,
+    /// The same before the first of several steps above the ceiling.
+    base: f64,
     told: Option<f64>,
     /// Nothing is known but the first refusal.
     fresh: bool,
@@ -90,9 +94,11 @@ pub(super) struct Refused {
 impl Guess {
     /// After the first refusal; `most`: the most that passed in any shorter time, as of a whole window.
     pub(super) fn new(refused: Refused, most: f64, now: Instant) -> Self {
-        let limit = (refused.within * BELOW).max(1.0);
+        // Between the two, nearer to neither: too low, those who wait would be sent away before it has climbed.
+        let most = most.max(refused.within).max(1.0);
+        let limit = ((refused.within * most).sqrt() * BELOW).max(1.0);
         Self {
-            ceiling: (most.max(refused.within)).max(1.0),
+            ceiling: most,
             good: limit,
             told: None,
             fresh: true,
@@ -108,6 +114,7 @@ impl Guess {
             limit,
             ceiling: limit,
             good: limit,
+            base: limit,
             told: Some(limit),
             fresh: false,
             changed: now,
@@ -162,7 +169,8 @@ impl Guess {
     /// Another refusal; of a call that was sent before the last change it says nothing new.
     pub(super) fn refused(&mut self, refused: Refused, window: f64, now: Instant) {
         self.pays();
-        if refused.sent <= self.changed {
+        // At that very moment others may have gone with the new one.
+        if refused.sent < self.changed {
             return;
         }
         let measured = self.last.and_then(|last| {
@@ -190,7 +198,17 @@ impl Guess {
         });
         let measured = measured.map(|measured| sends.map_or(measured, |sends| measured.max(sends)));
         let tried = self.good < failed * 0.999;
-        let base = if tried { self.good } else { failed * CUT };
+        // A stock hides for a while that a step was too much; several of them have found something.
+        let held = if self.good < self.base * MANY {
+            self.base
+        } else {
+            self.good
+        };
+        let base = if tried {
+            held.min(self.good)
+        } else {
+            failed * CUT
+        };
         let limit = match measured {
             Some(measured) if tried => base.min(measured * BELOW),
             Some(measured) => measured.min(failed) * BELOW,
@@ -201,7 +219,8 @@ impl Guess {
         }
         (self.ceiling, self.fresh, self.told) = (failed, false, None);
         self.becomes(limit.max(self.limit * least * CUT), refused.taken, now);
-        (self.good, self.step, self.last) = (self.limit, PROBE, Some(refused));
+        (self.good, self.base) = (self.limit, self.limit);
+        (self.step, self.last) = (PROBE, Some(refused));
     }
 
     /// A call was refused.
@@ -235,7 +254,7 @@ impl Guess {
         } else {
             self.becomes(self.limit, passed, now);
         }
-        self.good = self.limit;
+        (self.good, self.base) = (self.limit, self.limit);
     }
 
     /// A call sent at `sent` was answered well; `wanted`: more would have gone. `passed`: since the beginning.
@@ -267,10 +286,10 @@ impl Guess {
             if elapsed < CLIMB_EVERY {
                 return;
             }
-            self.good = self.limit;
+            (self.good, self.base) = (self.limit, self.limit);
             self.becomes((self.limit * CLIMB).min(self.ceiling * BELOW), passed, now);
         } else if below && elapsed >= SETTLE && self.allowance > LENT {
-            self.good = self.limit;
+            (self.good, self.base) = (self.limit, self.limit);
             self.becomes((self.limit + self.ceiling) / 2.0, passed, now);
         } else if !below && self.allowance >= 0.0 {
             let trying = self.step > PROBE;
@@ -283,6 +302,9 @@ impl Guess {
     /// A step above all that was known.
     fn rises(&mut self, passed: f64, now: Instant) {
         (self.good, self.fresh) = (self.limit, false);
+        if self.step <= PROBE {
+            self.base = self.limit;
+        }
         if self.limit > self.ceiling {
             // It holds, so that the next failure is the first one there.
             (self.ceiling, self.interval) = (self.limit, PROBE_EVERY);
