@@ -45,12 +45,10 @@ const ENOUGH: f64 = 5.0;
 const USED: f64 = 0.8;
 /// A provider that was shut for so long has a window, which tells more than what passed between two refusals.
 pub(super) const SHUT: Duration = Duration::from_secs(1);
-/// Refusals that an answered call pays for, and how many may be saved up or owed.
+/// Refusals that an answered call pays for, and how many may be saved up or owed. Each that is owed makes the next try wait as long again.
 const PAYS: f64 = 0.002;
 const SAVED: f64 = 4.0;
-const OWED: f64 = -4.0;
-/// What is owed hinders no step below a ceiling.
-const LENT: f64 = -3.0;
+const OWED: f64 = -2.0;
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug)]
@@ -168,11 +166,11 @@ impl Guess {
 
     /// Another refusal; of a call that was sent before the last change it says nothing new.
     pub(super) fn refused(&mut self, refused: Refused, window: f64, now: Instant) {
-        self.pays();
         // At that very moment others may have gone with the new one.
         if refused.sent < self.changed {
             return;
         }
+        self.pays();
         let measured = self.last.and_then(|last| {
             let apart = refused
                 .sent
@@ -281,6 +279,7 @@ impl Guess {
         if passed - self.from < USED * due {
             return;
         }
+        let owed = 1.0 + (-self.allowance).max(0.0);
         let below = self.limit * NEAR < self.ceiling;
         if self.fresh && self.limit < self.ceiling * BELOW * 0.999 {
             if elapsed < CLIMB_EVERY {
@@ -288,12 +287,13 @@ impl Guess {
             }
             (self.good, self.base) = (self.limit, self.limit);
             self.becomes((self.limit * CLIMB).min(self.ceiling * BELOW), passed, now);
-        } else if below && elapsed >= SETTLE && self.allowance > LENT {
+        } else if below && elapsed >= SETTLE.mul_f64(owed) {
             (self.good, self.base) = (self.limit, self.limit);
             self.becomes((self.limit + self.ceiling) / 2.0, passed, now);
-        } else if !below && self.allowance >= 0.0 {
+        } else if !below {
             let trying = self.step > PROBE;
-            if elapsed >= if trying { SETTLE } else { self.interval } {
+            let wait = if trying { SETTLE } else { self.interval };
+            if elapsed >= wait.mul_f64(owed) {
                 self.rises(passed, now);
             }
         }
