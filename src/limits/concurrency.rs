@@ -400,6 +400,34 @@ mod tests {
         assert_eq!(learnt.limit(at + Duration::from_secs(1)), None);
     }
 
+    /// A minute's rate was once taken for a number of calls, and held back what the provider would have taken.
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_of_fewer_than_were_answered_is_not_for_their_number() {
+        let (mut learnt, now) = (Concurrency::default(), Instant::now());
+        learnt.took(30, now);
+        assert!(!learnt.doubtful(now, 20, now + Duration::from_secs(1)));
+        assert_eq!(learnt.limit(now), None);
+        // More than were answered, though, may be too many; the answer to more than that says that it was not.
+        let later = now + Duration::from_secs(2);
+        learnt.doubtful(later, 40, later);
+        assert_eq!(learnt.limit(later), Some(39));
+        learnt.took(60, later);
+        learnt.doubtful(later, 41, later + Duration::from_secs(1));
+        assert_eq!(learnt.limit(later), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_only_more_calls_than_ever_explain_is_their_number() {
+        let (mut learnt, mut now) = (Concurrency::default(), Instant::now());
+        for round in 1..=3 {
+            learnt.took(20, now);
+            let sent = now;
+            now += Duration::from_secs(5);
+            assert_eq!(learnt.doubtful(sent, 21, now), round == 3, "{round}");
+        }
+        assert_eq!(learnt.limit(now), Some(20));
+    }
+
     proptest! {
         /// Somebody may always go, and never more than once were refused, until it is time to try.
         #[test]

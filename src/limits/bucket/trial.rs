@@ -198,3 +198,69 @@ impl Past {
         passed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shut(now: Instant, told: Option<Duration>) -> Trial {
+        let mut trial = Trial::default();
+        let past = Past::new(|age| f64::from(age) * 10.0);
+        trial.shut((1, now), told, (Duration::from_millis(100), past), now);
+        trial
+    }
+
+    fn pause(trial: &mut Trial, now: Instant) -> Duration {
+        match trial.look(now) {
+            Look::Wait(wait) => wait,
+            Look::Open | Look::Reopened(_) => panic!("it is open"),
+        }
+    }
+
+    #[test]
+    fn one_at_a_time_goes_to_see_and_seldomer_each_time() {
+        let mut now = Instant::now();
+        let mut trial = shut(now, None);
+        let mut pauses = Vec::new();
+        for after in 2..6 {
+            let wait = pause(&mut trial, now);
+            pauses.push(wait.as_millis());
+            now += wait;
+            assert_eq!(pause(&mut trial, now), Duration::ZERO);
+            trial.goes(after, now);
+            assert!(pause(&mut trial, now) > Duration::ZERO, "another went");
+            let past = Past::new(|_| 0.0);
+            trial.shut((after, now), None, (Duration::ZERO, past), now);
+        }
+        assert_eq!(pauses, [200, 600, 1_800, 5_400]);
+    }
+
+    #[test]
+    fn a_told_wait_is_the_first_pause() {
+        let now = Instant::now();
+        let mut trial = shut(now, Some(Duration::from_secs(7)));
+        assert_eq!(pause(&mut trial, now), Duration::from_secs(7));
+    }
+
+    #[test]
+    fn who_is_there_for_much_longer_than_a_refusal_takes_has_been_let_in() {
+        let start = Instant::now();
+        let mut trial = shut(start, None);
+        let gone = start + Duration::from_millis(200);
+        trial.goes(2, gone);
+        assert!(matches!(
+            trial.look(gone + Duration::from_millis(50)),
+            Look::Reopened(_)
+        ));
+        assert!(matches!(trial.look(gone), Look::Open));
+    }
+
+    #[test]
+    fn how_long_it_was_shut_tells_the_window() {
+        // Ten a second for forty seconds, then refused for nineteen: 400 in a window of a minute, or 110 in one of thirty seconds.
+        let past = Past::new(|age| f64::from(age).min(40.0) * 10.0);
+        let most = past.most(Duration::from_secs(19)).unwrap();
+        assert!((most - 400.0 / 60.0).abs() < 0.3, "{most}");
+        assert!(past.most(Duration::from_secs(61)).is_none());
+    }
+}
