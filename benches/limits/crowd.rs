@@ -205,6 +205,7 @@ impl Hall {
             apps: 1,
             cold: 0,
             leaving: 0.0,
+            swing: None,
         };
         let mut ended = Vec::new();
         loop {

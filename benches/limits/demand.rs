@@ -41,6 +41,16 @@ pub(crate) struct Demand {
     pub(crate) cold: u32,
     /// Share of callers that hang up within seconds.
     pub(crate) leaving: f64,
+    /// Comes and goes; `None`: steady.
+    pub(crate) swing: Option<Swing>,
+}
+
+/// Callers that all come for a while, and none for another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Swing {
+    /// Seconds.
+    pub(crate) on: f64,
+    pub(crate) off: f64,
 }
 
 /// A kind of call.
@@ -168,7 +178,17 @@ impl Iterator for Arrivals<'_> {
         }
         let script = self.demand.script(&mut self.scripts, self.number);
         self.number += 1;
-        Some((Duration::from_secs_f64(self.at), script))
+        let at = self.demand.swing.map_or(self.at, |swing| swing.at(self.at));
+        Some((Duration::from_secs_f64(at), script))
+    }
+}
+
+// === impl Swing ===
+
+impl Swing {
+    /// When it is, after so many seconds in which callers come.
+    fn at(self, on: f64) -> f64 {
+        on + (on / self.on).floor() * self.off
     }
 }
 

@@ -25,6 +25,7 @@ mod memory;
 mod oracle;
 mod report;
 mod scenario;
+mod silent;
 mod world;
 
 use std::{path::Path, process::ExitCode};

@@ -6,6 +6,7 @@ use crate::{
     demand::{Demand, Size},
     dice::Spread,
     hidden::{Hidden, MINUTE, Tier, seconds},
+    silent,
 };
 
 /// One row of the report.
@@ -63,7 +64,7 @@ impl Scenario {
         self.minutes * MINUTE
     }
 
-    fn new(name: &'static str, about: &'static str, limits: Limits) -> Self {
+    pub(crate) fn new(name: &'static str, about: &'static str, limits: Limits) -> Self {
         Self {
             name,
             about,
@@ -78,6 +79,7 @@ impl Scenario {
                 apps: 10,
                 cold: 0,
                 leaving: 0.0,
+                swing: None,
             },
             minutes: 10.0,
             restart: None,
@@ -86,22 +88,22 @@ impl Scenario {
         }
     }
 
-    fn sizes(mut self, sizes: &[Size]) -> Self {
+    pub(crate) fn sizes(mut self, sizes: &[Size]) -> Self {
         self.demand.sizes = sizes.to_vec();
         self
     }
 
-    fn demand(mut self, change: impl FnOnce(&mut Demand)) -> Self {
+    pub(crate) fn demand(mut self, change: impl FnOnce(&mut Demand)) -> Self {
         change(&mut self.demand);
         self
     }
 
-    fn provider(mut self, preset: &'static str) -> Self {
+    pub(crate) fn provider(mut self, preset: &'static str) -> Self {
         self.provider = preset;
         self
     }
 
-    fn tier(mut self, factor: f64) -> Self {
+    pub(crate) fn tier(mut self, factor: f64) -> Self {
         self.hidden.tiers = vec![Tier { at: 240.0, factor }];
         self
     }
@@ -112,27 +114,27 @@ impl Scenario {
     }
 
     /// Nothing in the issue says how good is good enough.
-    fn without_goal(mut self) -> Self {
+    pub(crate) fn without_goal(mut self) -> Self {
         self.goal = None;
         self
     }
 }
 
-fn requests(limit: u32) -> Limits {
+pub(crate) fn requests(limit: u32) -> Limits {
     Limits {
         requests_per_minute: Some(limit),
         ..Limits::default()
     }
 }
 
-fn tokens(limit: u32) -> Limits {
+pub(crate) fn tokens(limit: u32) -> Limits {
     Limits {
         tokens_per_minute: Some(limit),
         ..Limits::default()
     }
 }
 
-fn both(requests: u32, tokens: u32) -> Limits {
+pub(crate) fn both(requests: u32, tokens: u32) -> Limits {
     Limits {
         requests_per_minute: Some(requests),
         tokens_per_minute: Some(tokens),
@@ -148,6 +150,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     all.extend(poor_words());
     all.extend(estimates());
     all.extend(days());
+    all.extend(silent::all());
     all
 }
 

@@ -20,8 +20,10 @@ const OVERLOADED_LEAST: f64 = 4.0;
 const RISE: f64 = 1.0 / 4.0;
 /// Share of the bound that is in use when it is needed.
 const NEAR: f64 = 0.75;
-/// Just below the ceiling.
+/// What another run found is so much of a ceiling.
 const BELOW: f64 = 0.95;
+/// Short of the ceiling by this part of it, or by one call.
+const SHORT: f64 = 0.03;
 /// Between tries above the ceiling.
 const TRY_FIRST: Duration = Duration::from_secs(30);
 const TRY_LONGEST: Duration = Duration::from_secs(600);
@@ -32,6 +34,12 @@ const TRY_BY: f64 = 0.1;
 const TRY_BY_MOST: f64 = 1.0;
 /// A refusal of fewer calls than this part of the bound tells little of their number.
 const FEW: f64 = 0.5;
+/// How long it counts how many were under way when a call was sent that was answered: twice this at most.
+const RECENT: Duration = Duration::from_secs(10);
+/// Refused with fewer than this part of those that were answered lately, a call was not one too many.
+const FEWER: f64 = 0.85;
+/// Where calls are refused only when more are under way than were ever answered, and so often in a row, it is their number.
+const CERTAIN: u8 = 3;
 /// Not needed for so long, the bound is forgotten.
 const FORGET: Duration = Duration::from_secs(600);
 
@@ -50,6 +58,11 @@ pub(super) enum Why {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Concurrency {
     bound: Option<Bound>,
+    /// The most with which a call was answered, of this time and the one before, and when this one began.
+    most: [u32; 2],
+    began: Option<Instant>,
+    /// Refusals in a row that only their number explains.
+    explained: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,11 +86,60 @@ struct Bound {
 impl Concurrency {
     /// What another run found.
     pub(super) fn restore(&mut self, limit: u32, now: Instant) {
+        self.explained = CERTAIN;
         self.bound = Some(Bound::new(
             f64::from(limit.max(1)),
             f64::from(limit.max(1)) / BELOW,
             now,
         ));
+    }
+
+    /// A call was answered that was sent as one of `among`.
+    pub(super) fn took(&mut self, among: u32, now: Instant) {
+        self.turn(now);
+        self.most[0] = self.most[0].max(among);
+    }
+
+    /// A call that had been sent as one of `among` was refused, and not told for what: it may be the number of calls or their rate. Whether
+    /// it is certain that it is the number.
+    pub(super) fn doubtful(&mut self, sent: Instant, among: u32, now: Instant) -> bool {
+        self.turn(now);
+        let most = self.most[0].max(self.most[1]);
+        if f64::from(among) < FEWER * f64::from(most) {
+            // More were answered: it is the rate, and was before.
+            (self.explained, self.bound) = (0, None);
+            return false;
+        }
+        if among <= most.max(1) {
+            return self.explained >= CERTAIN;
+        }
+        let below = f64::from(among - 1);
+        match &mut self.bound {
+            Some(bound) if now < bound.needed + FORGET => {
+                if sent < bound.cut {
+                    // Of one wave the least.
+                    if self.explained <= 1 {
+                        bound.limit = bound.limit.min(below);
+                        bound.ceiling = bound.ceiling.min(below + 1.0);
+                    }
+                    return self.explained >= CERTAIN;
+                }
+                bound.failed(bound.limit > bound.ceiling, now);
+                (bound.limit, bound.ceiling) = (below, below + 1.0);
+            }
+            bound => *bound = Some(Bound::new(below, below + 1.0, now)),
+        }
+        self.explained = self.explained.saturating_add(1);
+        self.explained >= CERTAIN
+    }
+
+    fn turn(&mut self, now: Instant) {
+        let began = *self.began.get_or_insert(now);
+        if now >= began + RECENT {
+            let gone = now >= began + RECENT * 2;
+            self.most = [0, if gone { 0 } else { self.most[0] }];
+            self.began = Some(now);
+        }
     }
 
     /// A refusal told the number itself.
@@ -159,7 +221,7 @@ impl Concurrency {
         if sent < bound.cut {
             return;
         }
-        let known = (bound.ceiling * BELOW).min(bound.ceiling - 1.0).max(1.0);
+        let known = (bound.ceiling - (bound.ceiling * SHORT).max(1.0)).max(1.0);
         if bound.limit < known {
             // About a round of calls raises it by a quarter.
             bound.limit = (bound.limit + (RISE / bound.limit.max(1.0)).max(RISE)).min(known);
@@ -336,6 +398,34 @@ mod tests {
         }
         assert!(learnt.limit(at).is_some());
         assert_eq!(learnt.limit(at + Duration::from_secs(1)), None);
+    }
+
+    /// A minute's rate was once taken for a number of calls, and held back what the provider would have taken.
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_of_fewer_than_were_answered_is_not_for_their_number() {
+        let (mut learnt, now) = (Concurrency::default(), Instant::now());
+        learnt.took(30, now);
+        assert!(!learnt.doubtful(now, 20, now + Duration::from_secs(1)));
+        assert_eq!(learnt.limit(now), None);
+        // More than were answered, though, may be too many; the answer to more than that says that it was not.
+        let later = now + Duration::from_secs(2);
+        learnt.doubtful(later, 40, later);
+        assert_eq!(learnt.limit(later), Some(39));
+        learnt.took(60, later);
+        learnt.doubtful(later, 41, later + Duration::from_secs(1));
+        assert_eq!(learnt.limit(later), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_only_more_calls_than_ever_explain_is_their_number() {
+        let (mut learnt, mut now) = (Concurrency::default(), Instant::now());
+        for round in 1..=3 {
+            learnt.took(20, now);
+            let sent = now;
+            now += Duration::from_secs(5);
+            assert_eq!(learnt.doubtful(sent, 21, now), round == 3, "{round}");
+        }
+        assert_eq!(learnt.limit(now), Some(20));
     }
 
     proptest! {

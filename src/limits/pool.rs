@@ -79,6 +79,8 @@ struct Cold {
 pub(super) struct Taken {
     pub(super) at: Instant,
     pub(super) cost: Cost,
+    /// Calls that were under way then, itself included.
+    among: u32,
     /// Of the buckets it counts in, mostly two or three.
     marks: Vec<(Kind, Mark)>,
     app: AppRef,
@@ -227,6 +229,7 @@ impl Pool {
         Taken {
             at: now,
             cost,
+            among: self.inflight,
             marks,
             app,
             lane,
@@ -277,6 +280,7 @@ impl Pool {
     /// The provider answered.
     pub(super) fn answered(&mut self, taken: &Taken, now: Instant) {
         self.cold = None;
+        self.concurrency.took(taken.among, now);
         self.concurrency.answered(taken.at, self.inflight, now);
         for (kind, bucket) in &mut self.buckets {
             if let Some(mark) = taken.mark(*kind) {
@@ -303,14 +307,27 @@ impl Pool {
             .filter(|_| kind == Some(Kind::Concurrency))
             .and_then(|limit| u32::try_from(limit).ok());
         let kind = kind.filter(|kind| *kind != Kind::Concurrency);
+        // Nothing was told: of the number of calls or of their rate.
+        let doubtful = kind.is_some() && !numbers && !self.heard && why == Why::Limit;
+        let number = doubtful && self.concurrency.doubtful(taken.at, taken.among, now);
         let surprise = kind.is_some_and(|kind| {
             let mark = self.mark(taken, kind, now);
-            self.bucket(kind, now).refused(mark, refusal, now)
+            let bucket = self.bucket(kind, now);
+            if number {
+                bucket.not_the_rate();
+                return false;
+            }
+            bucket.refused(mark, refusal, now)
         });
         if let Some(told) = told {
             self.concurrency.told(taken.at, told, now);
-        } else if kind.is_none() || (!numbers && !self.heard) {
-            self.concurrency.refused(taken.at, self.inflight, why, now);
+        } else if kind.is_none() || (!numbers && !self.heard && !doubtful) {
+            // Those who went before it count, and not those who have ended or come since.
+            let among = match why {
+                Why::Limit => taken.among,
+                Why::Overload | Why::SlowDown => self.inflight,
+            };
+            self.concurrency.refused(taken.at, among, why, now);
         }
         if !class.is_rate_limit() {
             return surprise;

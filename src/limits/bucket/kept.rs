@@ -83,7 +83,10 @@ impl Bucket {
         self.remembered = true;
         match saved.source {
             Source::Tried | Source::Refusal => {
-                self.guess = Some(Guess::known(limit, now));
+                self.guess = Some(match saved.source {
+                    Source::Tried => Guess::restored(limit, now),
+                    _ => Guess::known(limit, now),
+                });
                 if saved.source == Source::Refusal {
                     self.text = Some((limit, None, now));
                 }

@@ -27,6 +27,8 @@ pub(super) struct Facts {
     pub(super) refills: bool,
     /// Any window is held to the limit: not where the provider has shown a law that allows more.
     pub(super) strict: bool,
+    /// No number of it was ever told.
+    pub(super) felt: bool,
     /// What the provider charges beyond the reserved: its share of that.
     pub(super) surcharge: f64,
     /// The pace without a look at what is left; `None`: it has none. Where any window is held to the limit a little is spared.
@@ -58,9 +60,10 @@ impl Facts {
         let refills = bucket.refills();
         let (ours, set) = (least(ours), is_set(ours));
         let strict = !bucket.kind.is_long() && (set || !refills);
-        let tokens = bucket.kind.counts_tokens();
+        let (tokens, felt) = (bucket.kind.counts_tokens(), bucket.is_felt());
         let even = ours.filter(|_| !bucket.kind.is_long()).map(|ours| Shape {
-            rate: ours / window * if strict { SPARE } else { 1.0 },
+            // A guess is less than what was measured already.
+            rate: ours / window * if strict && !felt { SPARE } else { 1.0 },
             limit: ours,
             few: if tokens { FEW_TOKENS } else { FEW_REQUESTS },
             many: None,
@@ -78,6 +81,7 @@ impl Facts {
             set,
             refills,
             strict,
+            felt,
             surcharge: bucket.foreign.surcharge(),
             even,
         }
@@ -172,7 +176,7 @@ impl Bucket {
     /// What the limit makes of the pace; `None`: it has none.
     pub(super) fn shape(&mut self, now: Instant) -> Option<Shape> {
         let facts = self.facts();
-        if facts.strict || facts.law.is_none() {
+        if facts.strict || facts.felt || facts.law.is_none() {
             return facts.even;
         }
         // Asked for several times at one instant, worked out once.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    Bucket, Count, Foreign, Guess, HELD, LARGEST, Look, Mark, Pace, Refusal, TELLING, TEXT_HOLDS,
-    Window, guess,
+    Bucket, Count, Foreign, Guess, HELD, LARGEST, Look, Mark, Pace, Past, Refusal, Reopened,
+    Shutter, TELLING, TEXT_HOLDS, Window, guess,
 };
 use crate::limits::heard::Reading;
 
@@ -145,7 +145,12 @@ impl Bucket {
         let Some(shape) = self.shape(now) else {
             return false;
         };
+        let felt = self.is_felt();
         let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
+        // Where the smallest burst was too much the guess is lower already: easing its rate as well would be too much of it.
+        if felt && pace.is_least(shape) {
+            return true;
+        }
         pace.surprised(mark.at, shape, now)
     }
 
@@ -205,9 +210,7 @@ impl Bucket {
 
     /// A limit that no header tells is tried upwards, from what is known of it.
     pub(super) fn try_upwards(&mut self, mark: Mark, refusal: &Refusal, now: Instant) {
-        // One that only went to see measures nothing.
-        let went_to_see = self.trial.refused(mark.after);
-        if self.told.is_some() || self.kind.is_long() || went_to_see {
+        if self.told.is_some() || self.kind.is_long() {
             return;
         }
         if let Some(limit) = refusal.limit {
@@ -217,6 +220,7 @@ impl Bucket {
                 Some(guess) if same => guess.too_high(mark.at, now),
                 _ => self.guess = Some(Guess::known(limit, now)),
             }
+            self.trial.forget();
             return;
         }
         let window = self.window.as_secs_f64();
@@ -232,8 +236,7 @@ impl Bucket {
             sent: mark.at,
             taken: taken as f64,
             within: before as f64,
-            wait: refusal.wait,
-            ones: self.kind.counts_requests(),
+            wanted: self.wanted.is_some_and(|wanted| wanted + HELD >= mark.at),
         };
         // Who refuses from the beginning has other reasons than what we send.
         let serves = self
@@ -245,16 +248,79 @@ impl Bucket {
             .is_some_and(|guess| refused.sent > guess.changed());
         if !serves && none {
             (self.guess, self.only_refuses) = (None, true);
+            self.trial.forget();
         }
-        if refused.within < TELLING || self.only_refuses {
+        if self.only_refuses || (self.guess.is_none() && refused.within < TELLING) {
             return;
         }
+        let past = self.past(now);
         match &mut self.guess {
+            // One that only went to see measures nothing.
+            Some(guess) if self.trial.is_there(mark.after) => guess.pays(),
             Some(guess) => guess.refused(refused, window, now),
             None => {
                 self.sure = serves;
-                self.guess = Some(Guess::new(refused, window, now));
+                let most = past.most(Duration::ZERO).unwrap_or_default() * window;
+                self.guess = Some(Guess::new(refused, most, now));
             }
         }
+        let rate = self.peek().most.unwrap_or(1.0) / window.max(1e-3) / (mark.amount.max(1) as f64);
+        let per = Duration::from_secs_f64((1.0 / rate.max(1e-3)).min(60.0));
+        self.trial
+            .shut((mark.after, mark.at), refusal.wait, (per, past), now);
+    }
+
+    /// What was refused was not refused for the rate: what was guessed of it is wrong.
+    pub(in crate::limits) fn not_the_rate(&mut self) {
+        if self.is_felt() {
+            self.guess = None;
+            self.stale();
+            self.trial.forget();
+        }
+    }
+
+    /// When a call may go that is to see whether the provider answers again; `None`: it does.
+    pub(super) fn shut(&mut self, now: Instant) -> Option<Duration> {
+        match self.trial.look(now) {
+            Shutter::Open => None,
+            Shutter::Wait(wait) => Some(wait),
+            Shutter::Reopened(reopened) => {
+                self.reopened(reopened, now);
+                None
+            }
+        }
+    }
+
+    /// It does.
+    pub(super) fn reopened(&mut self, shut: Reopened, now: Instant) {
+        self.stale();
+        let (window, passed) = (self.window.as_secs_f64(), self.passed());
+        let found = shut.past.most(shut.lasted).map(|most| most * window);
+        if let Some(guess) = &mut self.guess {
+            guess.reopened(found, shut.lasted, passed, now);
+        }
+    }
+
+    /// What passed since the beginning.
+    pub(super) fn passed(&self) -> f64 {
+        self.taken.saturating_sub(self.refused) as f64
+    }
+
+    /// The limit is only felt: no number of it was ever told.
+    pub(super) fn is_felt(&self) -> bool {
+        self.told.is_none() && self.guess.is_some_and(|guess| guess.is_felt())
+    }
+
+    /// What passed lately, up to now.
+    fn past(&mut self, now: Instant) -> Past {
+        let (Some(ring), Some(lately)) = (&mut self.ring, &mut self.refused_lately) else {
+            return Past::new(|_| 0.0);
+        };
+        Past::new(|age| {
+            let from = now.checked_sub(Duration::from_secs_f32(age));
+            from.map_or(0.0, |from| {
+                (ring.since(from, now) - lately.since(from, now)).max(0.0)
+            })
+        })
     }
 }

@@ -40,7 +40,7 @@ use self::{
     known::Facts,
     pace::Pace,
     span::Span,
-    trial::Trial,
+    trial::{Look as Shutter, Past, Reopened, Trial},
     window::Window,
 };
 use super::{Kind, Source};
@@ -267,6 +267,14 @@ impl Bucket {
             Some(amount) => amount,
             None => return Room::Never(limit as u64),
         };
+        if let Some(wait) = self.shut(now) {
+            self.wanted = Some(now);
+            return if wait.is_zero() {
+                Room::Now
+            } else {
+                Room::In(wait)
+            };
+        }
         let wait = self.wait(amount, limit, standing, now);
         if wait.is_zero() {
             return Room::Now;
@@ -278,28 +286,7 @@ impl Bucket {
             return Room::Now;
         }
         self.wanted = Some(now);
-        match self.trial(amount, standing, wait, now) {
-            Some(wait) if wait.is_zero() => Room::Now,
-            Some(sooner) => Room::In(sooner.min(wait)),
-            None => Room::In(wait),
-        }
-    }
-
-    /// When a call may go to see whether there is a window at all, where that is only guessed.
-    fn trial(
-        &mut self,
-        amount: f64,
-        standing: Standing,
-        wait: Duration,
-        now: Instant,
-    ) -> Option<Duration> {
-        let guessed = self.facts().source == Source::Tried && !self.kind.is_long();
-        if !guessed || self.blocked.is_some() || standing == Standing::Last {
-            return None;
-        }
-        let shape = self.shape(now)?;
-        let pace = self.pace.as_mut()?.wait(amount, 0.0, shape, now);
-        Some(self.trial.wait(wait, now)?.max(pace))
+        Room::In(wait)
     }
 
     /// Takes it, whatever [`ask`](Self::ask) says.
@@ -344,13 +331,14 @@ impl Bucket {
             self.doubt(now);
         }
         let wanted = self.wanted.is_some_and(|wanted| wanted >= mark.at);
-        if self.trial.answered(mark.after) {
-            self.ring = (!self.kind.is_long()).then(|| Window::new(self.window, now));
+        if let Shutter::Reopened(reopened) = self.trial.answered(mark.after) {
+            self.reopened(reopened, now);
         }
+        let passed = (self.passed(), self.window.as_secs_f64());
         if let Some(guess) = &mut self.guess
             && self.told.is_none()
         {
-            guess.answered(mark.at, wanted, now);
+            guess.answered(mark.at, wanted, passed, now);
             self.stale();
         }
         if let Some(shape) = self.shape(now)
@@ -462,7 +450,7 @@ impl Bucket {
             Some((limit, others)) => Some(limit - others - floor),
             None => facts
                 .ours
-                .filter(|_| facts.strict)
+                .filter(|_| facts.strict && !facts.felt)
                 .map(|ours| ours * (1.0 - standing.spare())),
         };
         if let (Some(most), Some(ring)) = (most, &mut self.ring) {

@@ -141,6 +141,11 @@ impl Pace {
         }
     }
 
+    /// The burst is as small as it gets.
+    pub(super) fn is_least(&self, shape: Shape) -> bool {
+        self.burst <= shape.least() * 1.001
+    }
+
     /// A call sent at `sent` was refused although there was room. Whether that is new.
     pub(super) fn surprised(&mut self, sent: Instant, shape: Shape, now: Instant) -> bool {
         if self.too_much.is_some_and(|(_, at)| sent <= at) {

@@ -42,6 +42,26 @@ impl Window {
         self.sum
     }
 
+    /// What was taken since `from`, as far as it is in the window still; of the part in which that lies, evenly.
+    pub(super) fn since(&mut self, from: Instant, now: Instant) -> f64 {
+        self.advance(now);
+        let from = nanos(from.saturating_duration_since(self.epoch));
+        let first = from / self.part;
+        let mut parts = self.newest.saturating_sub(PARTS).max(first)..=self.newest;
+        let whole: u64 = parts
+            .clone()
+            .map(|part| self.taken[Self::place(part)])
+            .sum();
+        let cut = match parts.next() {
+            Some(part) if part == first && part < self.newest => {
+                let before = (from - first * self.part) as f64 / self.part as f64;
+                self.taken[Self::place(part)] as f64 * before
+            }
+            _ => 0.0,
+        };
+        whole as f64 - cut
+    }
+
     /// Of the sum, what is as old as the window, more or less.
     pub(super) fn leaving(&self) -> u64 {
         self.taken[Self::place(self.newest + 1)]
