@@ -1,30 +1,21 @@
-//! One account at a provider: its pools, and the calls that may be under way in all of them together.
-//!
-//! One lock for all of it, held for a few hundred nanoseconds and never over an await. Whatever makes room (a settled call,
-//! a refund, a higher limit, somebody who leaves) lets go whom it can before the lock is given back.
+//! The line before a pool: who is let in at once, who stands in it, who goes next, and who waits in vain.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use foldhash::HashMap;
 use tokio::time::Instant;
 
-use super::{
-    Cost,
-    denied::{Denied, expected, later, never},
-    pool::{Gate, Pool, Taken, fixed},
-    queue::{AppRef, Lane, Seat},
-    registry::{RefusalHook, Refused},
-    waiter::{Cell, Place, Step, Timer, Waiting},
-    ways::Identity,
+use super::{Ask, Entered, Inner, MOST_WAITING, Slots};
+use crate::{
+    limits::{
+        Cost, Denied,
+        denied::{expected, later, never},
+        pool::{Gate, Pool},
+        queue::{AppRef, Lane, Seat},
+        waiter::{Cell, Place, Step, Timer, Waiting},
+    },
+    triage::Class,
 };
-use crate::{call::Target, config, dialect::openai::Envelope, triage::Class, triage::Provider};
 
-/// Calls that may wait in one pool. More would wait for minutes and hold memory.
-pub(super) const MOST_WAITING: usize = 1024;
 /// Of those who are refused together, so many are told a time of their own; the rest that of the last of them.
 const OWN_TIMES: usize = 32;
 /// A call with nowhere else to go stands in a line that would be passed in so many times what it has. Whoever is served in a long line is
@@ -32,156 +23,18 @@ const OWN_TIMES: usize = 32;
 /// everybody would have waited in vain for as long as possible.
 const CHANCE: u32 = 2;
 
-/// See the module's documentation.
-pub(super) struct Account {
-    pub(super) upstream: Arc<str>,
-    pub(super) base_url: String,
-    /// Stands for the key, across restarts.
-    pub(super) identity: String,
-    /// What people see of it: nothing where there is only one.
-    pub(super) shown: Option<String>,
-    refusals: Option<RefusalHook>,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Inner {
-    pub(super) pools: HashMap<u32, Pool>,
-    next: u32,
-    pub(super) slots: Slots,
-    set: config::Limits,
-    /// Pools in which somebody waits, the one whose turn it is first.
-    busy: Vec<u32>,
-}
-
-/// Calls under way in all pools.
-#[derive(Debug, Default)]
-pub(super) struct Slots {
-    pub(super) inflight: u32,
-    pub(super) limit: Option<u32>,
-}
-
-/// A call that wants to go.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ask<'a> {
-    pub(super) app: &'a str,
-    pub(super) weight: u32,
-    pub(super) lane: Lane,
-    pub(super) provider: &'a Provider,
-    pub(super) envelope: &'a Envelope,
-    pub(super) until: Instant,
-    /// It can go nowhere else.
-    pub(super) last: bool,
-}
-
-/// What became of it.
-#[derive(Debug)]
-pub(super) enum Entered {
-    Now(Taken),
-    Wait(Seat, Arc<Cell>),
-    Denied(Denied),
-    /// The pool has been forgotten.
-    Gone,
-}
-
-// === impl Account ===
-
-impl Account {
-    pub(super) fn new(
-        upstream: Arc<str>,
-        base_url: String,
-        identity: String,
-        shown: Option<String>,
-        refusals: Option<RefusalHook>,
-    ) -> Self {
-        Self {
-            upstream,
-            base_url,
-            identity,
-            shown,
-            refusals,
-            inner: Mutex::default(),
-        }
-    }
-
-    pub(super) fn id(&self) -> Identity {
-        (
-            self.upstream.to_string(),
-            self.base_url.clone(),
-            self.identity.clone(),
-        )
-    }
-
-    /// The provider refused a call to `target`. Not to be told under the lock.
-    pub(super) fn refused(&self, target: &Target, refused: &Refused) {
-        if let Some(hook) = &self.refusals {
-            hook(target, refused);
-        }
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A call of the pool wants to go.
-    pub(super) fn enter(&self, id: u32, ask: &Ask<'_>, now: Instant) -> Entered {
-        self.lock().enter(id, ask, now)
-    }
-
-    /// One that waits looks what became of it.
-    pub(super) fn step(&self, place: &Place, now: Instant) -> Step {
-        self.lock().step(place, now)
-    }
-
-    /// One that waits is not interested any more.
-    pub(super) fn leave(&self, place: &Place, now: Instant) {
-        let mut inner = self.lock();
-        match place.cell.get() {
-            Some(Ok(taken)) => inner.settle(place.pool, &taken, &Cost::default(), now),
-            Some(Err(_)) => {}
-            None => drop(inner.remove(place.pool, place.seat, &place.cell, now)),
-        }
-    }
-}
-
-impl fmt::Debug for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Account")
-            .field("upstream", &self.upstream)
-            .field("identity", &self.identity)
-            .finish_non_exhaustive()
-    }
+/// What a look at the front of a queue led to.
+enum Next {
+    Went,
+    /// These wait in vain.
+    Refuse(Vec<Seat>),
+    Blocked,
 }
 
 // === impl Inner ===
 
 impl Inner {
-    /// Takes the numbers that are set.
-    pub(super) fn configure(&mut self, set: config::Limits, now: Instant) {
-        if self.set == set {
-            return;
-        }
-        self.set = set;
-        self.slots.limit = fixed(set.concurrency).map(Into::into);
-        for pool in self.pools.values_mut() {
-            pool.configure(set, now);
-        }
-        for id in self.busy.clone() {
-            self.pump(id, now);
-        }
-    }
-
-    /// The pool of this name; made by `make` when there is none.
-    pub(super) fn pool(&mut self, name: &str, make: impl FnOnce(config::Limits) -> Pool) -> u32 {
-        if let Some((id, _)) = self.pools.iter().find(|(_, pool)| &*pool.name == name) {
-            return *id;
-        }
-        self.next += 1;
-        self.pools.insert(self.next, make(self.set));
-        self.next
-    }
-
-    fn enter(&mut self, id: u32, ask: &Ask<'_>, now: Instant) -> Entered {
+    pub(super) fn enter(&mut self, id: u32, ask: &Ask<'_>, now: Instant) -> Entered {
         let full = self.slots.is_full();
         let Some(pool) = self.pools.get_mut(&id) else {
             return Entered::Gone;
@@ -290,7 +143,7 @@ impl Inner {
         }
     }
 
-    fn step(&mut self, place: &Place, now: Instant) -> Step {
+    pub(super) fn step(&mut self, place: &Place, now: Instant) -> Step {
         let over = |cell: &Cell| cell.get().map(Step::Done);
         if let Some(done) = over(&place.cell) {
             return done;
@@ -338,7 +191,7 @@ impl Inner {
     }
 
     /// Takes somebody out of the queue; those behind may go then.
-    fn remove(
+    pub(super) fn remove(
         &mut self,
         id: u32,
         seat: Seat,
@@ -353,17 +206,8 @@ impl Inner {
         Some((cost, waiting))
     }
 
-    /// A call is over.
-    pub(super) fn settle(&mut self, id: u32, taken: &Taken, actual: &Cost, now: Instant) {
-        self.slots.inflight = self.slots.inflight.saturating_sub(1);
-        if let Some(pool) = self.pools.get_mut(&id) {
-            pool.settle(taken, actual, now);
-        }
-        self.changed(id, now);
-    }
-
     /// There may be room in the pool, and a place in the account.
-    pub(super) fn changed(&mut self, id: u32, now: Instant) {
+    pub(in crate::limits) fn changed(&mut self, id: u32, now: Instant) {
         if self.busy.is_empty() {
             return;
         }
@@ -385,7 +229,7 @@ impl Inner {
     }
 
     /// Lets go everybody of the pool who can.
-    fn pump(&mut self, id: u32, now: Instant) {
+    pub(super) fn pump(&mut self, id: u32, now: Instant) {
         loop {
             let Some(pool) = self.pools.get_mut(&id) else {
                 return;
@@ -431,14 +275,6 @@ impl Inner {
                 .set(Err(denied.at_least(Duration::from_millis(1))));
         }
     }
-}
-
-/// What a look at the front of a queue led to.
-enum Next {
-    Went,
-    /// These wait in vain.
-    Refuse(Vec<Seat>),
-    Blocked,
 }
 
 /// The first of the queue goes, if it can.
@@ -510,12 +346,4 @@ fn in_vain(
     });
     vain.retain(|seat| *seat != front);
     vain
-}
-
-// === impl Slots ===
-
-impl Slots {
-    fn is_full(&self) -> bool {
-        self.limit.is_some_and(|limit| self.inflight >= limit)
-    }
 }

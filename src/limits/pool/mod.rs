@@ -2,6 +2,9 @@
 //!
 //! Plain data under the account's lock. What a call takes is marked in every bucket, all or nothing.
 
+mod expect;
+mod learn;
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -10,15 +13,15 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Bucket, Calibration, ConcurrencyView, Cost, Kind, QueueView, Reading, RefusalView, SavedPool,
-    bucket::{Mark, Refusal, Room, Standing},
-    concurrency::{Concurrency, Why},
+    Bucket, Calibration, ConcurrencyView, Cost, Kind, QueueView, RefusalView,
+    bucket::{Mark, Room, Standing},
+    concurrency::Concurrency,
     queue::{AppRef, Lane, Queue},
     waiter::{Timer, Waiting},
 };
 use crate::{
     config::{self, Limit},
-    triage::{Class, DayReset, Provider},
+    triage::{DayReset, Provider},
 };
 
 /// Requests that may be sent to a provider of which nothing is known, before it has answered any: so many, and twice as
@@ -29,12 +32,6 @@ const COLD_STEP: Duration = Duration::from_millis(100);
 const MOST_MODELS: usize = 32;
 /// What is told when nobody can know how long others take.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(1);
-/// A wait that follows from what the provider tells is that long, or so much less.
-const SURE: f64 = 0.95;
-const SURE_WITHIN: Duration = Duration::from_secs(1);
-/// Steps in which the time until a queue has passed is found.
-const STEPS: u64 = 64;
-const MOST_STEPS: u64 = 256;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -256,190 +253,6 @@ impl Pool {
         self.lasts = self.lasts.mul_f64(0.9) + lasted.mul_f64(0.1);
     }
 
-    /// The head of the reply to a call tells this.
-    pub(super) fn heard<'a>(
-        &mut self,
-        taken: &mut Taken,
-        readings: impl Iterator<Item = &'a Reading>,
-        now: Instant,
-    ) {
-        for reading in readings {
-            if reading.kind == Kind::Concurrency {
-                self.told = reading.limit.and_then(|limit| u32::try_from(limit).ok());
-                continue;
-            }
-            self.heard |= reading.limit.is_some() || reading.remaining.is_some();
-            if self.heard {
-                self.cold = None;
-            }
-            let mark = self.mark(taken, reading.kind, now);
-            self.bucket(reading.kind, now).heard(mark, reading, now);
-        }
-    }
-
-    /// The provider answered.
-    pub(super) fn answered(&mut self, taken: &Taken, now: Instant) {
-        self.cold = None;
-        self.concurrency.took(taken.among, now);
-        self.concurrency.answered(taken.at, self.inflight, now);
-        for (kind, bucket) in &mut self.buckets {
-            if let Some(mark) = taken.mark(*kind) {
-                bucket.answered(mark, now);
-            }
-        }
-    }
-
-    /// The provider refused a call for `kind`; `None`: it does not say for what, or for the number of calls under way. Whether
-    /// there was room, as far as anybody knew.
-    pub(super) fn refused(
-        &mut self,
-        taken: &mut Taken,
-        (class, kind): (Class, Option<Kind>),
-        refusal: &Refusal,
-        why: Why,
-        now: Instant,
-    ) -> bool {
-        // Whoever has only refused so far is as unknown as before.
-        self.cold = self.cold.map(|_| Cold::default());
-        let numbers = refusal.limit.is_some() || refusal.used.is_some() || refusal.wait.is_some();
-        let told = refusal
-            .limit
-            .filter(|_| kind == Some(Kind::Concurrency))
-            .and_then(|limit| u32::try_from(limit).ok());
-        let kind = kind.filter(|kind| *kind != Kind::Concurrency);
-        // Nothing was told: of the number of calls or of their rate.
-        let doubtful = kind.is_some() && !numbers && !self.heard && why == Why::Limit;
-        let number = doubtful && self.concurrency.doubtful(taken.at, taken.among, now);
-        let surprise = kind.is_some_and(|kind| {
-            let mark = self.mark(taken, kind, now);
-            let bucket = self.bucket(kind, now);
-            if number {
-                bucket.not_the_rate();
-                return false;
-            }
-            bucket.refused(mark, refusal, now)
-        });
-        if let Some(told) = told {
-            self.concurrency.told(taken.at, told, now);
-        } else if kind.is_none() || (!numbers && !self.heard && !doubtful) {
-            // Those who went before it count, and not those who have ended or come since.
-            let among = match why {
-                Why::Limit => taken.among,
-                Why::Overload | Why::SlowDown => self.inflight,
-            };
-            self.concurrency.refused(taken.at, among, why, now);
-        }
-        if !class.is_rate_limit() {
-            return surprise;
-        }
-        let at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-        self.last_refusal = Some(RefusalView {
-            at,
-            class: class.as_str().to_owned(),
-            told_wait_seconds: refusal.wait.map(|wait| wait.as_secs_f64()),
-            surprise,
-        });
-        surprise
-    }
-
-    /// The text of a refusal tells a limit, and nothing of what is left of it.
-    pub(super) fn told_limit(&mut self, taken: &mut Taken, kind: Kind, limit: u64, now: Instant) {
-        if kind == Kind::Concurrency {
-            return;
-        }
-        let reading = Reading {
-            kind,
-            limit: Some(limit),
-            remaining: None,
-            reset: None,
-            window: None,
-            rounding: 1,
-        };
-        let mark = self.mark(taken, kind, now);
-        if self.limit_of(kind).is_none() {
-            self.bucket(kind, now).heard(mark, &reading, now);
-        }
-    }
-
-    /// How long a call waits that comes now, and for what; `Err`: forever. `ahead`: what goes before it.
-    pub(super) fn expected(
-        &self,
-        ahead: &Cost,
-        cost: &Cost,
-        standing: Standing,
-        now: Instant,
-    ) -> Result<(Duration, Kind), (Kind, u64)> {
-        self.time_to(ahead, cost, standing, now, false)
-    }
-
-    /// The same if those under way and those `ahead` give back what is usual, and nobody else wants what would be left for others;
-    /// `None`: never.
-    pub(super) fn least(&self, ahead: &Cost, cost: &Cost, now: Instant) -> Option<Duration> {
-        let least = self.time_to(ahead, cost, Standing::First, now, true);
-        least.ok().map(|(least, _)| least)
-    }
-
-    /// The same without anybody ahead, as far as that is certain: clocks and roundings differ by a little, and guesses by much.
-    pub(super) fn surely(&self, cost: &Cost, now: Instant) -> Option<Duration> {
-        let ahead = Cost::default();
-        let (least, kind) = self
-            .time_to(&ahead, cost, Standing::First, now, true)
-            .ok()?;
-        // Of a day little comes back at a time: who waits for it in vain keeps those away who come nearer to it.
-        if kind.is_long() {
-            return Some(least);
-        }
-        let bucket = self.buckets.iter().find(|(other, _)| *other == kind);
-        Some(match bucket {
-            Some((_, bucket)) if bucket.is_guessed() => least / 2,
-            // What is set is held to by ourselves, to the instant.
-            Some((_, bucket)) if bucket.is_set() => least,
-            _ => least.mul_f64(SURE).saturating_sub(SURE_WITHIN),
-        })
-    }
-
-    fn time_to(
-        &self,
-        ahead: &Cost,
-        cost: &Cost,
-        standing: Standing,
-        now: Instant,
-        hopeful: bool,
-    ) -> Result<(Duration, Kind), (Kind, u64)> {
-        let mut longest = (Duration::ZERO, Kind::Requests);
-        if let Some(wait) = self.cold.and_then(|cold| cold.wait(now)) {
-            longest = (wait, Kind::Concurrency);
-        }
-        for (kind, bucket) in &self.buckets {
-            let amount = cost.of(*kind);
-            if amount == 0 {
-                continue;
-            }
-            let later = hopeful.then(|| bucket.given_back(now)).flatten();
-            let share = if hopeful { bucket.used_share() } else { 1.0 };
-            let before = (ahead.of(*kind) as f64 * share) as u64;
-            let wait = passes(
-                later.as_ref().unwrap_or(bucket),
-                before,
-                amount,
-                standing,
-                now,
-            )
-            .map_err(|limit| (*kind, limit))?;
-            if wait > longest.0 {
-                longest = (wait, *kind);
-            }
-        }
-        Ok(longest)
-    }
-
-    /// How long until a place is free, if calls go on to take as long as they did. `limit`: all places; `before`: those who
-    /// wait for one.
-    pub(super) fn place_free(&self, limit: u32, before: usize) -> Duration {
-        let rounds = (before + 1) as f64 / f64::from(limit.max(1));
-        self.lasts.mul_f64(rounds).max(Duration::from_millis(1))
-    }
-
     /// Calls of this pool that may be under way; `None`: any number.
     pub(super) fn places(&self, now: Instant) -> Option<u32> {
         match (self.told, self.concurrency.limit(now)) {
@@ -456,28 +269,6 @@ impl Pool {
     pub(super) fn limit_of(&self, kind: Kind) -> Option<u64> {
         let mut buckets = self.buckets.iter();
         buckets.find(|(other, _)| *other == kind)?.1.limit()
-    }
-
-    /// The bucket that a refusal of this class is for, where it does not say.
-    pub(super) fn kind_of(&self, class: Class) -> Option<Kind> {
-        let choices: &[Kind] = match class {
-            Class::RateLimitedRequests => &[Kind::Requests, Kind::ProjectRequests],
-            Class::RateLimitedTokens => &[
-                Kind::Tokens,
-                Kind::InputTokens,
-                Kind::OutputTokens,
-                Kind::ProjectTokens,
-            ],
-            Class::RateLimitedImages => &[Kind::Images],
-            Class::RateLimitedDay => &[
-                Kind::RequestsPerDay,
-                Kind::TokensPerDay,
-                Kind::TokensPerMonth,
-            ],
-            _ => return None,
-        };
-        let known = choices.iter().find(|kind| self.limit_of(**kind).is_some());
-        known.or(choices.first()).copied()
     }
 
     pub(super) fn concurrency_view(&self, set: Option<u32>, now: Instant) -> ConcurrencyView {
@@ -502,21 +293,6 @@ impl Pool {
             oldest_seconds: oldest
                 .map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64()),
             apps: count(self.queue.apps()),
-        }
-    }
-
-    /// What the last run learnt.
-    pub(super) fn restore(&mut self, saved: &SavedPool, now: Instant) {
-        let unix = unix();
-        for bucket in &saved.buckets {
-            self.bucket(bucket.kind, now).restore(bucket, now, unix);
-        }
-        if let Some(limit) = saved.concurrency {
-            self.concurrency.restore(limit, now);
-        }
-        self.calibration = saved.calibration;
-        if self.knows_limits() {
-            self.cold = None;
         }
     }
 
@@ -566,44 +342,6 @@ impl Cold {
         let at = COLD_STEP.mul_f64(doublings.min(64.0));
         at.checked_sub(since).filter(|wait| !wait.is_zero())
     }
-}
-
-/// When `amount` passes after `ahead` has.
-fn passes(
-    bucket: &Bucket,
-    ahead: u64,
-    amount: u64,
-    standing: Standing,
-    now: Instant,
-) -> Result<Duration, u64> {
-    let mut bucket = bucket.clone();
-    // First of all: whether it fits at all.
-    match bucket.ask(amount, standing, now) {
-        Room::Never(limit) => return Err(limit),
-        Room::Now if ahead == 0 => return Ok(Duration::ZERO),
-        Room::In(wait) if ahead == 0 => return Ok(wait),
-        Room::Now | Room::In(_) => {}
-    }
-    let limit = bucket.limit().unwrap_or(u64::MAX);
-    let step = (limit / STEPS)
-        .max(ahead / MOST_STEPS)
-        .min(limit / 2)
-        .max(1);
-    let (mut left, mut at, mut steps) = (ahead, now, 0);
-    while left > 0 && steps < 2 * MOST_STEPS {
-        let next = step.min(left);
-        match bucket.ask(next, Standing::First, at) {
-            Room::Now => {}
-            Room::In(wait) => at += wait,
-            Room::Never(_) => break,
-        }
-        bucket.take(next, at);
-        (left, steps) = (left - next, steps + 1);
-    }
-    if let Room::In(wait) = bucket.ask(amount, standing, at) {
-        at += wait;
-    }
-    Ok(at.saturating_duration_since(now))
 }
 
 pub(super) fn fixed(limit: Limit) -> Option<std::num::NonZeroU32> {

@@ -1,0 +1,142 @@
+//! How long a call would have to wait.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Pool;
+use crate::limits::{
+    Bucket, Cost, Kind,
+    bucket::{Room, Standing},
+};
+
+/// A wait that follows from what the provider tells is that long, or so much less.
+const SURE: f64 = 0.95;
+const SURE_WITHIN: Duration = Duration::from_secs(1);
+/// Steps in which the time until a queue has passed is found.
+const STEPS: u64 = 64;
+const MOST_STEPS: u64 = 256;
+
+impl Pool {
+    /// How long a call waits that comes now, and for what; `Err`: forever. `ahead`: what goes before it.
+    pub(in crate::limits) fn expected(
+        &self,
+        ahead: &Cost,
+        cost: &Cost,
+        standing: Standing,
+        now: Instant,
+    ) -> Result<(Duration, Kind), (Kind, u64)> {
+        self.time_to(ahead, cost, standing, now, false)
+    }
+
+    /// The same if those under way and those `ahead` give back what is usual, and nobody else wants what would be left for others;
+    /// `None`: never.
+    pub(in crate::limits) fn least(
+        &self,
+        ahead: &Cost,
+        cost: &Cost,
+        now: Instant,
+    ) -> Option<Duration> {
+        let least = self.time_to(ahead, cost, Standing::First, now, true);
+        least.ok().map(|(least, _)| least)
+    }
+
+    /// The same without anybody ahead, as far as that is certain: clocks and roundings differ by a little, and guesses by much.
+    pub(in crate::limits) fn surely(&self, cost: &Cost, now: Instant) -> Option<Duration> {
+        let ahead = Cost::default();
+        let (least, kind) = self
+            .time_to(&ahead, cost, Standing::First, now, true)
+            .ok()?;
+        // Of a day little comes back at a time: who waits for it in vain keeps those away who come nearer to it.
+        if kind.is_long() {
+            return Some(least);
+        }
+        let bucket = self.buckets.iter().find(|(other, _)| *other == kind);
+        Some(match bucket {
+            Some((_, bucket)) if bucket.is_guessed() => least / 2,
+            // What is set is held to by ourselves, to the instant.
+            Some((_, bucket)) if bucket.is_set() => least,
+            _ => least.mul_f64(SURE).saturating_sub(SURE_WITHIN),
+        })
+    }
+
+    fn time_to(
+        &self,
+        ahead: &Cost,
+        cost: &Cost,
+        standing: Standing,
+        now: Instant,
+        hopeful: bool,
+    ) -> Result<(Duration, Kind), (Kind, u64)> {
+        let mut longest = (Duration::ZERO, Kind::Requests);
+        if let Some(wait) = self.cold.and_then(|cold| cold.wait(now)) {
+            longest = (wait, Kind::Concurrency);
+        }
+        for (kind, bucket) in &self.buckets {
+            let amount = cost.of(*kind);
+            if amount == 0 {
+                continue;
+            }
+            let later = hopeful.then(|| bucket.given_back(now)).flatten();
+            let share = if hopeful { bucket.used_share() } else { 1.0 };
+            let before = (ahead.of(*kind) as f64 * share) as u64;
+            let wait = passes(
+                later.as_ref().unwrap_or(bucket),
+                before,
+                amount,
+                standing,
+                now,
+            )
+            .map_err(|limit| (*kind, limit))?;
+            if wait > longest.0 {
+                longest = (wait, *kind);
+            }
+        }
+        Ok(longest)
+    }
+
+    /// How long until a place is free, if calls go on to take as long as they did. `limit`: all places; `before`: those who
+    /// wait for one.
+    pub(in crate::limits) fn place_free(&self, limit: u32, before: usize) -> Duration {
+        let rounds = (before + 1) as f64 / f64::from(limit.max(1));
+        self.lasts.mul_f64(rounds).max(Duration::from_millis(1))
+    }
+}
+
+/// When `amount` passes after `ahead` has.
+fn passes(
+    bucket: &Bucket,
+    ahead: u64,
+    amount: u64,
+    standing: Standing,
+    now: Instant,
+) -> Result<Duration, u64> {
+    let mut bucket = bucket.clone();
+    // First of all: whether it fits at all.
+    match bucket.ask(amount, standing, now) {
+        Room::Never(limit) => return Err(limit),
+        Room::Now if ahead == 0 => return Ok(Duration::ZERO),
+        Room::In(wait) if ahead == 0 => return Ok(wait),
+        Room::Now | Room::In(_) => {}
+    }
+    let limit = bucket.limit().unwrap_or(u64::MAX);
+    let step = (limit / STEPS)
+        .max(ahead / MOST_STEPS)
+        .min(limit / 2)
+        .max(1);
+    let (mut left, mut at, mut steps) = (ahead, now, 0);
+    while left > 0 && steps < 2 * MOST_STEPS {
+        let next = step.min(left);
+        match bucket.ask(next, Standing::First, at) {
+            Room::Now => {}
+            Room::In(wait) => at += wait,
+            Room::Never(_) => break,
+        }
+        bucket.take(next, at);
+        (left, steps) = (left - next, steps + 1);
+    }
+    if let Room::In(wait) = bucket.ask(amount, standing, at) {
+        at += wait;
+    }
+    Ok(at.saturating_duration_since(now))
+}
