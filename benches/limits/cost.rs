@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::{runtime::Builder, time::Instant};
 use tower::{Layer, Service};
 use weir::{
-    call::{Attempt, Learnt, Reply, ReplyBody, Target},
+    call::{Attempt, Call, Learnt, Reply, ReplyBody, Target},
     dialect::openai::Usage,
     error::Error,
     stage::{
@@ -184,16 +184,8 @@ fn heads() -> HeaderMap {
     HeaderMap::from_iter(pairs)
 }
 
-impl Service<Attempt> for Instantly {
-    type Response = Reply;
-    type Error = Error;
-    type Future = Answering;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Attempt) -> Answering {
+impl Instantly {
+    fn answer(&self) -> Answering {
         let telling = usize::from(self.telling.load(Ordering::Relaxed));
         let headers = self.heads[telling].clone();
         Box::pin(async move {
@@ -213,5 +205,33 @@ impl Service<Attempt> for Instantly {
                 upgrade: None,
             })
         })
+    }
+}
+
+impl Service<Attempt> for Instantly {
+    type Response = Reply;
+    type Error = Error;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Attempt) -> Answering {
+        self.answer()
+    }
+}
+
+impl Service<Arc<Call>> for Instantly {
+    type Response = Reply;
+    type Error = Error;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Arc<Call>) -> Answering {
+        self.answer()
     }
 }

@@ -1,14 +1,23 @@
-//! What the limiter keeps in memory when many apps have called many targets: resident memory of a process that does nothing else.
+//! What limits and quotas keep in memory when many apps have called many targets: resident memory of a process that does nothing else.
 //!
 //! Of a child process, so that what earlier runs have left behind does not count.
 
-use std::{fs, process::Command, sync::Arc, time::Duration};
+use std::{
+    fs,
+    num::{NonZeroU32, NonZeroU64},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::runtime::Builder;
 use tower::{Layer as _, Service as _};
 use weir::{
     call::{Attempt, Call, Target, TargetId},
-    stage::limit::{LimitLayer, Limits},
+    stage::{
+        limit::{LimitLayer, Limits},
+        quota::{QuotaLayer, Quotas},
+    },
 };
 
 use crate::{
@@ -19,7 +28,7 @@ use crate::{
 };
 
 pub(crate) const NAME: &str = "memory";
-pub(crate) const ABOUT: &str = "resident memory that grows when each of 10,000 apps calls each of 50 targets, all within a minute";
+pub(crate) const ABOUT: &str = "resident memory that grows when each of 10,000 apps, each with a quota, calls each of 50 targets, all within a minute";
 
 /// The goal, in MiB.
 pub(crate) const MOST: f64 = 64.0;
@@ -49,7 +58,13 @@ pub(crate) fn measure_here() -> Result<f64> {
 }
 
 async fn grown() -> Result<f64> {
-    let gateway = Gateway::new("openai", &vec![Standing::EQUAL; APPS as usize])?;
+    let mut gateway = Gateway::new("openai", &vec![Standing::EQUAL; APPS as usize])?;
+    for app in &mut gateway.config.apps {
+        let app = Arc::make_mut(app);
+        app.requests_per_minute = NonZeroU32::new(600);
+        app.tokens_per_minute = NonZeroU32::new(1_000_000);
+        app.tokens_per_day = NonZeroU64::new(1_000_000_000);
+    }
     let upstream = gateway.config.upstreams.first().ok_or("no upstream")?;
     let target = |number| {
         let model: Arc<str> = format!("{MODEL}-{number}").into();
@@ -58,13 +73,16 @@ async fn grown() -> Result<f64> {
     };
     let targets: Vec<Arc<Target>> = (0..TARGETS).map(target).collect();
     let limits = Arc::<Limits>::default();
-    let mut service = LimitLayer::new(Arc::clone(&limits)).layer(Instantly::new());
+    let mut limited = LimitLayer::new(Arc::clone(&limits)).layer(Instantly::new());
     // What the runtime and the calls themselves need once is none of it.
     let call = |app| Arc::clone(&gateway.plan(&Script { app, ..SMALL }).call);
     drop(call(0));
     let before = resident()?;
+    let quotas = Arc::new(Quotas::new(&gateway.config.apps, Duration::from_secs(30)));
+    let mut allowed = QuotaLayer::new(Arc::clone(&quotas)).layer(Instantly::new());
     for app in 0..APPS {
         let call: Arc<Call> = call(app);
+        drop(allowed.call(Arc::clone(&call)).await?);
         for target in &targets {
             let attempt = Attempt {
                 call: Arc::clone(&call),
@@ -72,11 +90,11 @@ async fn grown() -> Result<f64> {
                 max_wait: Duration::from_secs(30),
                 last: true,
             };
-            drop(service.call(attempt).await?);
+            drop(limited.call(attempt).await?);
         }
     }
     let after = resident()?;
-    drop(limits);
+    drop((limits, quotas));
     Ok(after - before)
 }
 
