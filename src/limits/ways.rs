@@ -6,6 +6,7 @@
 use std::sync::{Arc, PoisonError};
 
 use foldhash::HashMap;
+use http::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use super::{
@@ -217,14 +218,42 @@ pub(super) fn kept(
     })
 }
 
-/// A caller's own key has limits of its own, unless numbers are set: these are the upstream's.
+/// A caller's own key has limits of its own, unless numbers are set: these are the upstream's. One key may serve several organisations and
+/// projects, as the caller's headers say, where the configuration does not.
 fn holder(call: &Call, upstream: &Upstream) -> Holder {
-    // 0 stands for the only one.
-    if is_by_caller(upstream) {
-        call.credential.fingerprint.0.max(1)
-    } else {
-        0
+    if !is_by_caller(upstream) {
+        return 0;
     }
+    let provider = &upstream.provider;
+    let named = |header: &Option<HeaderName>, set: bool| {
+        let header = header.as_ref().filter(|_| !set)?;
+        call.headers.get(header)
+    };
+    let parts = [
+        named(
+            &provider.organization_header,
+            upstream.organization.is_some(),
+        ),
+        named(&provider.project_header, upstream.project.is_some()),
+    ];
+    let key = call.credential.fingerprint.0;
+    let holder = match parts {
+        [None, None] => key,
+        parts => {
+            let mut hasher = blake3::Hasher::new();
+            hasher.update(&key.to_le_bytes());
+            for part in parts {
+                let part = part.map_or(&b""[..], HeaderValue::as_bytes);
+                hasher.update(&(part.len() as u64).to_le_bytes());
+                hasher.update(part);
+            }
+            let mut first = [0; 8];
+            hasher.finalize_xof().fill(&mut first);
+            u64::from_le_bytes(first)
+        }
+    };
+    // 0 stands for the only one.
+    holder.max(1)
 }
 
 /// Whether this was learnt with the upstream as it is now.

@@ -11,6 +11,7 @@ use crate::{
     config::{App, AppId},
     dialect::openai::Usage,
     stage::breaker::tests::support::call,
+    triage::preset,
 };
 
 fn app(name: &str, weight: u32) -> Arc<App> {
@@ -286,6 +287,39 @@ async fn callers_with_keys_of_their_own_have_limits_of_their_own_and_pools_are_b
     assert!((5_000..=10_001).contains(&known), "{known}");
     assert_eq!(left(&all), (0, 0, 0));
     assert!(all.views().iter().all(|pool| pool.account.is_some()));
+}
+
+/// One key may serve several organisations and projects: each has limits of its own, at whoever names them in headers.
+#[tokio::test(start_paused = true)]
+async fn one_key_has_limits_of_its_own_in_each_organization_and_project() {
+    let accounts = async |provider: &str| {
+        let (limiter, _, all) = limiter(Act::Answer);
+        let mut upstream = upstream("any", None, config::Limits::default());
+        Arc::get_mut(&mut upstream).unwrap().provider = preset(provider).unwrap();
+        let gpt = target(0, "gpt-4o", &upstream);
+        let headers: [&[(&str, &str)]; 4] = [
+            &[],
+            &[("openai-organization", "org-a")],
+            &[("openai-organization", "org-b")],
+            &[
+                ("openai-organization", "org-a"),
+                ("openai-project", "proj-1"),
+            ],
+        ];
+        for headers in headers.iter().chain(&headers) {
+            let mut attempt = attempt(&gpt, 1, 10);
+            let call = Arc::get_mut(&mut attempt.call).unwrap();
+            for (name, value) in *headers {
+                call.headers.insert(*name, value.parse().unwrap());
+            }
+            go(&limiter, attempt).await.unwrap();
+        }
+        let mut known: Vec<_> = all.views().into_iter().map(|pool| pool.account).collect();
+        known.dedup();
+        known.len()
+    };
+    assert_eq!(accounts("openai").await, 4);
+    assert_eq!(accounts("groq").await, 1, "what is no header of theirs");
 }
 
 /// Went wrong: what calls under way had reserved counted as used, and who could have gone a second later was refused.
