@@ -206,6 +206,7 @@ impl Hall {
             cold: 0,
             leaving: 0.0,
             swing: None,
+            rush: None,
         };
         let mut ended = Vec::new();
         loop {

@@ -43,6 +43,16 @@ pub(crate) struct Demand {
     pub(crate) leaving: f64,
     /// Comes and goes; `None`: steady.
     pub(crate) swing: Option<Swing>,
+    /// Beside the load; `None`: nobody.
+    pub(crate) rush: Option<Rush>,
+}
+
+/// Calls that all come at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rush {
+    /// Seconds after the start.
+    pub(crate) at: f64,
+    pub(crate) calls: u32,
 }
 
 /// Callers that all come for a while, and none for another.
@@ -98,6 +108,8 @@ pub(crate) struct Arrivals<'a> {
     scripts: Dice,
     number: u64,
     at: f64,
+    /// Calls of the rush that are still to come.
+    rush: Option<Rush>,
 }
 
 // === impl Demand ===
@@ -164,6 +176,7 @@ impl<'a> Arrivals<'a> {
             scripts: Dice::new(seed, "scripts"),
             number: 0,
             at: 0.0,
+            rush: demand.rush,
         }
     }
 }
@@ -173,6 +186,15 @@ impl Iterator for Arrivals<'_> {
     type Item = (Duration, Script);
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(rush) = self.rush.as_mut().filter(|rush| rush.at <= self.at) {
+            rush.calls -= 1;
+            let at = Duration::from_secs_f64(self.at);
+            if rush.calls == 0 {
+                self.rush = None;
+            }
+            self.number += 1;
+            return Some((at, self.demand.script(&mut self.scripts, self.number - 1)));
+        }
         if self.number >= u64::from(self.demand.cold) {
             self.at += self.gaps.gap(self.rate);
         }

@@ -24,6 +24,7 @@ mod hidden;
 mod memory;
 mod oracle;
 mod report;
+mod rush;
 mod scenario;
 mod silent;
 mod world;

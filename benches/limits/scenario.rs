@@ -6,7 +6,7 @@ use crate::{
     demand::{Demand, Size},
     dice::Spread,
     hidden::{Hidden, MINUTE, Tier, seconds},
-    silent,
+    rush, silent,
 };
 
 /// One row of the report.
@@ -80,6 +80,7 @@ impl Scenario {
                 cold: 0,
                 leaving: 0.0,
                 swing: None,
+                rush: None,
             },
             minutes: 10.0,
             restart: None,
@@ -151,6 +152,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     all.extend(estimates());
     all.extend(days());
     all.extend(silent::all());
+    all.extend(rush::all());
     all
 }
 

@@ -59,6 +59,9 @@ pub(super) fn expected(
     cost: &Cost,
     now: Instant,
 ) -> Denied {
+    if let Some((kind, limit)) = pool.too_large(cost) {
+        return never(pool, cost, kind, limit);
+    }
     let standing = pool.queue.standing(app, lane, now);
     let ahead = pool.queue.ahead(app, lane, pool.units(cost), now);
     let (wait, kind) = match pool.expected(&ahead, cost, standing, now) {

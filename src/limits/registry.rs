@@ -13,6 +13,7 @@ use super::{
     BucketView, PoolView, Reservation, Saved, SavedPool,
     account::{Account, Ask, Entered},
     denied::{Denied, expected},
+    patience::Crowd,
     pool::{Pool, fixed, unix},
     queue::Lane,
     waiter::Place,
@@ -48,6 +49,8 @@ pub struct Limits {
     pub(super) accounts: Mutex<HashMap<Identity, Arc<Account>>>,
     pub(super) saved: Mutex<HashMap<(Identity, String), SavedPool>>,
     hook: Option<WaitHook>,
+    /// All who wait.
+    pub(super) crowd: Crowd,
     pub(super) refusals: Option<RefusalHook>,
     /// Accounts of upstreams that the configuration has no more, while somebody is under way there.
     pub(super) stale: Mutex<Vec<Identity>>,
@@ -184,6 +187,7 @@ impl Limits {
                 String::new(),
                 shown,
                 None,
+                Crowd::default(),
             );
             let name = Arc::from(&*kept.pool);
             let mut pool = Pool::new(name, &upstream.provider, upstream.limits, now);

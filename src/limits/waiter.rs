@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     account::Account,
     denied::Denied,
+    patience::Counted,
     pool::{Pool, Taken},
     queue::{AppRef, Lane, Seat},
 };
@@ -26,6 +27,8 @@ pub(super) struct Waiting {
     pub(super) lane: Lane,
     /// It can go nowhere else.
     pub(super) last: bool,
+    /// Among all who wait.
+    pub(super) _counted: Counted,
 }
 
 /// Where a waiting call finds what became of it. Written under the account's lock.
@@ -140,10 +143,11 @@ impl Pool {
         }
     }
 
-    /// Who leaves does not sleep for others any more.
-    pub(super) fn off_duty(&mut self, cell: &Arc<Cell>) {
+    /// Who leaves does not sleep for others any more, and is out of patience with nobody.
+    pub(super) fn gone(&mut self, seat: Seat, waiting: &Waiting) {
+        self.patience.remove(waiting.until, waiting.last, seat);
         let timer = self.timer.as_ref();
-        if timer.is_some_and(|timer| Arc::ptr_eq(&timer.cell, cell)) {
+        if timer.is_some_and(|timer| Arc::ptr_eq(&timer.cell, &waiting.cell)) {
             self.timer = None;
         }
     }

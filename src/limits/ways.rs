@@ -72,6 +72,7 @@ impl Limits {
                 identity.2.clone(),
                 shown,
                 self.refusals.clone(),
+                self.crowd.clone(),
             ))
         });
         let account = Arc::clone(account);

@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Ask, Entered, Inner, MOST_WAITING, Slots};
+use super::{Ask, Entered, Inner, Slots};
 use crate::{
     limits::{
         Cost, Denied,
         denied::{expected, later, never},
+        patience::MOST_WAITING,
         pool::{Gate, Pool},
         queue::{AppRef, Lane, Seat},
         waiter::{Cell, Place, Step, Timer, Waiting},
@@ -93,7 +94,7 @@ impl Inner {
                 return Some(denied);
             }
         }
-        if pool.queue.len() < MOST_WAITING {
+        if pool.queue.len() < MOST_WAITING && !self.crowd.is_full() {
             return None;
         }
         // A batch call has time.
@@ -126,12 +127,13 @@ impl Inner {
             app,
             lane: ask.lane,
             last: ask.last,
+            _counted: self.crowd.joined(),
         };
         let units = pool.units(&cost);
         let seat = pool
             .queue
             .push((app, ask.lane), (cost, units), waiting, now);
-        pool.ends = Some(pool.ends.map_or(ask.until, |ends| ends.min(ask.until)));
+        pool.patience.add(ask.until, ask.last, seat);
         if !self.busy.contains(&id) {
             self.busy.push(id);
         }
@@ -150,7 +152,7 @@ impl Inner {
         }
         if now >= place.until {
             let limit = self.slots.limit;
-            let left = self.remove(place.pool, place.seat, &place.cell, now);
+            let left = self.remove(place.pool, place.seat, now);
             let denied = match (left, self.pools.get_mut(&place.pool)) {
                 (Some((cost, left)), Some(pool)) => {
                     expected(pool, limit, (left.app, left.lane), &cost, now)
@@ -191,17 +193,11 @@ impl Inner {
     }
 
     /// Takes somebody out of the queue; those behind may go then.
-    pub(super) fn remove(
-        &mut self,
-        id: u32,
-        seat: Seat,
-        cell: &Arc<Cell>,
-        now: Instant,
-    ) -> Option<(Cost, Waiting)> {
+    pub(super) fn remove(&mut self, id: u32, seat: Seat, now: Instant) -> Option<(Cost, Waiting)> {
         let pool = self.pools.get_mut(&id)?;
         let cost = *pool.queue.get(seat)?.0;
         let waiting = pool.queue.remove(seat)?;
-        pool.off_duty(cell);
+        pool.gone(seat, &waiting);
         self.pump(id, now);
         Some((cost, waiting))
     }
@@ -244,7 +240,7 @@ impl Inner {
             return;
         };
         if pool.queue.is_empty() {
-            (pool.timer, pool.wake, pool.ends) = (None, None, None);
+            (pool.timer, pool.wake) = (None, None);
             self.busy.retain(|other| *other != id);
             return;
         }
@@ -269,7 +265,7 @@ impl Inner {
                 .filter(|_| place >= OWN_TIMES)
                 .unwrap_or_else(|| expected(pool, limit, (waiting.app, waiting.lane), &cost, now));
             last = Some(denied);
-            pool.off_duty(&waiting.cell);
+            pool.gone(*seat, &waiting);
             waiting
                 .cell
                 .set(Err(denied.at_least(Duration::from_millis(1))));
@@ -301,17 +297,15 @@ fn next(pool: &mut Pool, slots: &mut Slots, now: Instant) -> Next {
             };
             let taken = pool.take(cost, waiting.app, waiting.lane, now);
             slots.inflight += 1;
-            pool.off_duty(&waiting.cell);
+            pool.gone(front.seat, &waiting);
             waiting.cell.set(Ok(taken));
             Next::Went
         }
         Gate::Never(..) => Next::Refuse(vec![front.seat]),
         Gate::In(wait, _) => {
             let at = now + wait;
-            let ends = pool.ends.map_or(until, |ends| ends.min(until));
-            if ends < at {
+            if pool.patience.ends().is_some_and(|ends| ends < at) {
                 let vain = in_vain(pool, (front.seat, until, last), &cost, wait, now);
-                pool.ends = pool.queue.iter().map(|waiting| waiting.until).min();
                 if !vain.is_empty() {
                     return Next::Refuse(vain);
                 }
@@ -340,10 +334,7 @@ fn in_vain(
     if until < now + own {
         return vec![front];
     }
-    let mut vain = pool.queue.seats(|waiting| {
-        let wait = if waiting.last { least / CHANCE } else { least };
-        waiting.until < now + wait
-    });
+    let mut vain = pool.patience.before(now + least / CHANCE, now + least);
     vain.retain(|seat| *seat != front);
     vain
 }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::{
     Cost,
     denied::Denied,
+    patience::Crowd,
     pool::{Pool, Taken, fixed},
     queue::{Lane, Seat},
     registry::{RefusalHook, Refused},
@@ -23,9 +24,6 @@ use super::{
     ways::Identity,
 };
 use crate::{call::Target, config, dialect::openai::Envelope, triage::Provider};
-
-/// Calls that may wait in one pool. More would wait for minutes and hold memory.
-pub(super) const MOST_WAITING: usize = 1024;
 
 /// See the module's documentation.
 pub(super) struct Account {
@@ -47,6 +45,8 @@ pub(super) struct Inner {
     set: config::Limits,
     /// Pools in which somebody waits, the one whose turn it is first.
     busy: Vec<u32>,
+    /// Those who wait at any account.
+    crowd: Crowd,
 }
 
 /// Calls under way in all pools.
@@ -88,14 +88,19 @@ impl Account {
         identity: String,
         shown: Option<String>,
         refusals: Option<RefusalHook>,
+        crowd: Crowd,
     ) -> Self {
+        let inner = Inner {
+            crowd,
+            ..Inner::default()
+        };
         Self {
             upstream,
             base_url,
             identity,
             shown,
             refusals,
-            inner: Mutex::default(),
+            inner: Mutex::new(inner),
         }
     }
 
@@ -134,7 +139,7 @@ impl Account {
         match place.cell.get() {
             Some(Ok(taken)) => inner.settle(place.pool, &taken, &Cost::default(), now),
             Some(Err(_)) => {}
-            None => drop(inner.remove(place.pool, place.seat, &place.cell, now)),
+            None => drop(inner.remove(place.pool, place.seat, now)),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::limits::heard::Reading;
 /// Replies in a row that must agree on the law.
 const PROOF: i16 = 3;
 const MOST_PROOF: i16 = 8;
+const CLEAR: u8 = 2;
 /// In the middle of a fixed window a reply looks as if it refilled: what was learnt in a whole window outweighs that.
 const LEAST_PROOF: i16 = -120;
 /// Ends of windows that lie no further apart are the same one's.
@@ -35,6 +36,8 @@ pub(super) struct Count {
     heard: Instant,
     /// Above zero: `reset` is the time to refill what is used; below: the end of a fixed window.
     proof: i16,
+    /// Replies that told the time to refill, where that is shorter than to leave a log.
+    clear: u8,
     proved: Option<Instant>,
     /// Headers tell it, and not only refusals.
     by_headers: bool,
@@ -96,6 +99,7 @@ impl Count {
             at: now,
             heard: now,
             proof: 0,
+            clear: 0,
             proved: None,
             by_headers: false,
             resets: None,
@@ -214,10 +218,18 @@ impl Count {
         let slack =
             0.1 * refill + 0.3 + f64::from(reading.rounding.saturating_sub(1)) / law.rate.max(1e-9);
         // What is nearly used up takes a whole window to refill, and to leave a log: it says nothing.
-        let step = match off <= slack {
-            true if self.slides && refill > 0.8 * law.window().as_secs_f64() => 0,
+        let agrees = off <= slack;
+        let full = refill > 0.8 * law.window().as_secs_f64();
+        let step = match agrees {
+            // Unless replies before it have told a bucket from a log: of three requests a minute the third one uses up all.
+            true if self.slides && full && self.clear < CLEAR => 0,
             true => 1,
             false => -1,
+        };
+        self.clear = match (agrees, full) {
+            (true, false) => self.clear.saturating_add(1),
+            (true, true) => self.clear,
+            (false, _) => 0,
         };
         self.proof = (self.proof + step).clamp(LEAST_PROOF, MOST_PROOF);
     }
@@ -251,6 +263,11 @@ impl Count {
     /// Whether replies have shown that it refills steadily.
     pub(super) fn refills(&self) -> bool {
         self.proof >= PROOF
+    }
+
+    /// Whether replies have shown by which law it comes back.
+    pub(super) fn is_proved(&self, law: Law) -> bool {
+        self.by_headers && (self.refills() || self.slides(law) || self.is_fixed(law))
     }
 
     /// The latest call whose reply was heard, by the time it was sent.

@@ -3,13 +3,18 @@
 use tokio::time::Instant;
 
 use super::{
-    Bucket, Count, ESTIMATE, FEW_REQUESTS, FEW_TOKENS, Guess, MANY_REQUESTS, SPARE, count::Law,
-    pace::Shape,
+    Bucket, Count, ESTIMATE, FEW_REQUESTS, FEW_TOKENS, Guess, HELD, MANY_REQUESTS, Pace, SPARE,
+    count::Law, pace::Shape,
 };
 use crate::{limits::Source, triage::DayReset};
 
 /// Above this share of a limit, what is left is no sign of strangers.
 const PLENTY: f64 = 0.6;
+
+/// Of what is ours, so much may go at once. The rest follows at the rate, within half a minute: strangers that nobody has seen yet find
+/// room in it, and of tokens estimates that were too low.
+const EARNED_REQUESTS: f64 = 0.8;
+const EARNED_TOKENS: f64 = 0.6;
 
 /// What follows from what is known of a limit. Worked out when something is learnt, and not for each call.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,6 +34,8 @@ pub(super) struct Facts {
     pub(super) strict: bool,
     /// No number of it was ever told.
     pub(super) felt: bool,
+    /// The provider tells what is left, and replies have proved by which law it comes back: larger bursts may be earned.
+    pub(super) earns: bool,
     /// What the provider charges beyond the reserved: its share of that.
     pub(super) surcharge: f64,
     /// The pace without a look at what is left; `None`: it has none. Where any window is held to the limit a little is spared.
@@ -67,7 +74,18 @@ impl Facts {
             limit: ours,
             few: if tokens { FEW_TOKENS } else { FEW_REQUESTS },
             many: None,
+            earned: None,
+            rested: false,
         });
+        let told = bucket.told.is_some() && !bucket.remembered;
+        // What tells no longer time than that may count over seconds, and not have said so.
+        let whole = refills || bucket.span.is_of(bucket.window);
+        let proved = |law| {
+            bucket
+                .count
+                .as_ref()
+                .is_some_and(|count| count.is_proved(law))
+        };
         Self {
             source: match learnt {
                 None => Source::Set,
@@ -82,6 +100,7 @@ impl Facts {
             refills,
             strict,
             felt,
+            earns: told && !set && whole && law.is_some_and(proved),
             surcharge: bucket.foreign.surcharge(),
             even,
         }
@@ -177,7 +196,7 @@ impl Bucket {
     pub(super) fn shape(&mut self, now: Instant) -> Option<Shape> {
         let facts = self.facts();
         if facts.strict || facts.felt || facts.law.is_none() {
-            return facts.even;
+            return facts.even.map(|even| self.earning(even, &facts, now));
         }
         // Asked for several times at one instant, worked out once.
         if let Some((at, shape)) = self.shaped
@@ -206,11 +225,41 @@ impl Bucket {
         let share = (0.9 + 0.5 * left).clamp(0.9, 1.0);
         // Not of a number that is set: what is held to any minute stands still after a burst.
         let many = !(self.kind.counts_tokens() || surprised);
-        Some(Shape {
+        let shape = Shape {
             rate: whole * share,
             many: many.then_some(MANY_REQUESTS),
             ..even
-        })
+        };
+        Some(self.earning(shape, facts, now))
+    }
+
+    /// With what may be earned: most of what is ours, as `count` and `window` hold to what is left of it.
+    fn earning(&self, shape: Shape, facts: &Facts, now: Instant) -> Shape {
+        let surprised = |pace: &Pace| pace.learnt().is_some();
+        if !facts.earns || self.pace.as_ref().is_some_and(surprised) {
+            return shape;
+        }
+        let held = |wanted| now.saturating_duration_since(wanted) < HELD;
+        let most = match self.kind.counts_tokens() {
+            true => EARNED_TOKENS,
+            false => EARNED_REQUESTS,
+        };
+        Shape {
+            earned: facts.ours.map(|ours| ours * most),
+            rested: !self.wanted.is_some_and(held),
+            ..shape
+        }
+    }
+
+    /// The limit, where a call never fits into it: of its `amount` so much is `certain`, and the rest is our estimate, which may be too
+    /// high.
+    pub fn never(&self, amount: u64, certain: u64) -> Option<u64> {
+        let facts = self.peek();
+        let limit = facts.most.filter(|limit| amount as f64 > *limit)?;
+        let certain = certain.min(amount) as f64;
+        let least = certain + (amount as f64 - certain) * ESTIMATE;
+        let known = !matches!(facts.source, Source::Tried | Source::Remembered);
+        (known && least > limit).then_some(limit as u64)
     }
 
     /// The amount that is waited for, or none when it never fits.

@@ -328,13 +328,15 @@ impl Bucket {
     /// not otherwise than now.
     pub fn given_back(&self, now: Instant) -> Option<Self> {
         let back = self.reserved as f64 * (1.0 - self.used_share());
-        let grows = self.refills() && self.pace.as_ref().is_some_and(|pace| pace.grows(now));
+        let grows = self.pace.as_ref().is_some_and(|pace| pace.grows(now));
         if back < 1.0 && !grows {
             return None;
         }
         let mut bucket = self.clone();
         if grows
-            && let Some(shape) = bucket.shape(now).filter(|shape| shape.many.is_some())
+            && let Some(shape) = bucket
+                .shape(now)
+                .filter(|shape| shape.many.is_some() || shape.earned.is_some())
             && let Some(pace) = &mut bucket.pace
         {
             pace.hope(shape);
@@ -371,7 +373,9 @@ impl Bucket {
             let whole = amount * (1.0 + surcharge);
             wait = wait.max(pace.wait(whole, standing.floor(), shape, now));
         }
-        let floor = (limit * (0.01 + standing.spare())).floor();
+        // Of a day nothing is left over: what is not used on it is lost, or comes back one at a time.
+        let strangers = if self.kind.is_long() { 0.0 } else { 0.01 };
+        let floor = (limit * (strangers + standing.spare())).floor();
         let log = self.log(now);
         let most = match log {
             Some((limit, others)) => Some(limit - others - floor),

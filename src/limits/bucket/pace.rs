@@ -3,6 +3,10 @@
 //! Providers enforce a minute's limit over shorter windows, and do not say over which. So the burst begins small, doubles when a
 //! whole one has gone at once and was answered, and shrinks to a quarter at a refusal that came although there was room. What was
 //! once too much is approached again slowly. Where even the smallest burst is too much, the rate itself is eased.
+//!
+//! A usual burst is a few seconds' worth. Where the provider tells how much is left, more is earned: each whole burst that was answered
+//! makes the next one larger, up to all that is left. What was earned is there for a crowd at an idle account; while calls wait anyhow
+//! the level comes back to the usual burst only, or a window would be emptied at its beginning and nobody be served until its end.
 
 use std::time::Duration;
 
@@ -10,6 +14,10 @@ use tokio::time::Instant;
 
 /// Seconds of the rate that may go at once at most.
 const LONGEST: f64 = 5.0;
+/// Providers that count over shorter windows do so over one second or ten. From a usual burst to past ten seconds' worth, a larger one is
+/// larger by so many seconds only: what is refused where ten seconds are the window is at most that. Beyond it bursts double again.
+const CAREFUL: f64 = 1.5;
+const CAREFUL_UP_TO: f64 = 12.0;
 /// Of a burst that was too large, so much is tried again.
 const SAFE: f64 = 0.8;
 /// Between two steps towards it.
@@ -51,14 +59,33 @@ pub(super) struct Shape {
     pub(super) few: f64,
     /// More of them, where the provider has shown to keep one bucket of the whole limit: a burst may grow to so many.
     pub(super) many: Option<f64>,
+    /// All that may be earned, where the provider tells what is left.
+    pub(super) earned: Option<f64>,
+    /// Nobody has had to wait of late.
+    pub(super) rested: bool,
 }
 
 // === impl Shape ===
 
 impl Shape {
     fn most(&self) -> f64 {
+        self.usual().max(self.earned.unwrap_or(0.0))
+    }
+
+    /// Without anything earned.
+    fn usual(&self) -> f64 {
         let few = self.many.unwrap_or(self.few).min(self.limit);
         (self.rate * LONGEST).max(few).max(1.0)
+    }
+
+    /// What may go at once after a whole `burst` was answered.
+    fn larger(&self, burst: f64) -> f64 {
+        let twice = match burst * 2.0 {
+            twice if burst < self.usual() => twice.min(self.usual()),
+            _ if burst < self.rate * CAREFUL_UP_TO => burst + self.rate * CAREFUL,
+            twice => twice,
+        };
+        twice.min(self.most())
     }
 
     fn least(&self) -> f64 {
@@ -70,7 +97,7 @@ impl Shape {
 
 impl Pace {
     pub(super) fn new(shape: Shape, now: Instant) -> Self {
-        let burst = (2.0 * shape.few).min(shape.most());
+        let burst = (2.0 * shape.few).min(shape.usual());
         Self {
             level: burst,
             at: now,
@@ -90,7 +117,8 @@ impl Pace {
     /// How long until `amount` may go, `floor` (a share of the burst) being left for others. More than a burst goes when that is full.
     pub(super) fn wait(&mut self, amount: f64, floor: f64, shape: Shape, now: Instant) -> Duration {
         self.refill(shape, now);
-        let need = (amount + floor * self.burst).min(self.burst);
+        let usual = self.burst.min(shape.usual());
+        let need = (amount + floor * usual).min(usual);
         if self.level >= need - 1e-6 {
             return Duration::ZERO;
         }
@@ -131,10 +159,10 @@ impl Pace {
             && self.burst < shape.most()
         {
             // The larger burst may go on at once: who waits behind the first part of a crowd goes with its first answer.
-            let larger = (self.burst * 2.0).min(shape.most());
+            let larger = shape.larger(self.burst);
             self.level += larger - self.burst;
             (self.burst, self.drained, self.changed) = (larger, None, now);
-            if shape.many.is_some_and(|many| shape.most() <= many) {
+            if shape.earned.is_some() || shape.many.is_some_and(|many| shape.most() <= many) {
                 // However long the first part's answers took, the second one goes at once too.
                 self.full = now;
             }
@@ -155,9 +183,13 @@ impl Pace {
         if self.burst <= shape.least() * 1.001 {
             self.ease = (self.ease + EASE).min(MOST_EASE);
         }
-        self.too_much = Some((self.burst, now));
-        self.burst = (self.burst / 4.0).max(shape.least());
-        self.level = self.level.min(0.0);
+        let before = self.burst;
+        self.too_much = Some((before, now));
+        self.burst = (before / 4.0).max(shape.least());
+        // What was earned beyond a usual burst is paid back first: it has emptied a window that others take from as well, and who goes
+        // on at the rate is refused again and again.
+        let beyond = (before - shape.usual()).clamp(0.0, shape.rate * LONGEST);
+        self.level = self.level.min(0.0) - beyond;
         (self.changed, self.drained) = (now, None);
         true
     }
@@ -198,7 +230,13 @@ impl Pace {
         if now > self.at {
             let passed = now.saturating_duration_since(self.at).as_secs_f64();
             self.at = now;
-            self.level += passed * self.rate(shape);
+            let usual = self.burst.min(shape.usual());
+            if self.level < usual {
+                self.level = (self.level + passed * self.rate(shape)).min(usual);
+            }
+            if shape.rested && self.level >= 0.95 * usual {
+                self.level = self.burst;
+            }
         }
         self.level = self.level.min(self.burst);
         if self.level >= 0.95 * self.burst {
@@ -216,6 +254,8 @@ mod tests {
         limit: 600.0,
         few: 10.0,
         many: None,
+        earned: None,
+        rested: false,
     };
 
     fn after(start: Instant, seconds: f64) -> Instant {
@@ -245,6 +285,7 @@ mod tests {
             limit: 60.0,
             few: 10.0,
             many: Some(60.0),
+            ..SHAPE
         };
         let start = Instant::now();
         let (mut pace, mut gone) = (Pace::new(shape, start), 0);
@@ -269,6 +310,7 @@ mod tests {
             limit: 6_000.0,
             few: 10.0,
             many: None,
+            ..SHAPE
         };
         let start = Instant::now();
         let (mut pace, mut gone, mut round) = (Pace::new(shape, start), 0, 0);

@@ -98,6 +98,11 @@ impl Span {
             && self.before.is_some_and(passed)
     }
 
+    /// Times were told that no shorter window has.
+    pub(super) fn is_of(&self, window: Duration) -> bool {
+        self.longest > window / 2
+    }
+
     pub(super) fn tries(&mut self) {
         self.tried = true;
     }

@@ -66,16 +66,21 @@ impl Calibration {
         let Some(ratio) = ratio(envelope, input) else {
             return;
         };
-        self.told = if sound(self.told, MOST) && self.told > 0.0 {
+        self.told = if self.is_told() {
             self.told + TOLD_WEIGHT * (ratio - self.told)
         } else {
             ratio
         };
     }
 
+    /// The provider has told what it estimates.
+    pub fn is_told(&self) -> bool {
+        sound(self.told, MOST) && self.told > 0.0
+    }
+
     /// By what our estimate of an input is to be multiplied.
     pub fn factor(&self) -> f64 {
-        if sound(self.told, MOST) && self.told > 0.0 {
+        if self.is_told() {
             return self.told.clamp(LEAST, MOST);
         }
         if self.samples >= ENOUGH && sound(self.factor, MOST) {

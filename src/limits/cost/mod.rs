@@ -26,6 +26,8 @@ pub struct Cost {
     pub input: u64,
     pub output: u64,
     pub images: u64,
+    /// Of `tokens`, what the provider will count to the token: declared output, and all of them where it has told its own estimates.
+    pub certain: u64,
 }
 
 // === impl Cost ===
@@ -56,6 +58,11 @@ impl Cost {
             cost.output = output(limiting, envelope, calibration);
         }
         cost.tokens = cost.input.saturating_add(cost.output);
+        cost.certain = match envelope.max_output_tokens {
+            _ if calibration.is_told() => cost.tokens,
+            Some(declared) if !limiting.output_as_produced => declared.min(cost.output),
+            _ => 0,
+        };
         cost
     }
 
@@ -78,6 +85,25 @@ impl Cost {
             input,
             output,
             ..self
+        }
+    }
+
+    /// Of that, what is no estimate of ours.
+    pub const fn certain(&self, kind: Kind) -> u64 {
+        match kind {
+            Kind::Tokens | Kind::ProjectTokens | Kind::TokensPerDay | Kind::TokensPerMonth => {
+                self.certain
+            }
+            Kind::InputTokens => self.certain.saturating_sub(self.output),
+            Kind::OutputTokens => {
+                if self.certain < self.output {
+                    self.certain
+                } else {
+                    self.output
+                }
+            }
+            // Nobody estimates these.
+            _ => self.of(kind),
         }
     }
 

@@ -16,6 +16,7 @@ use super::{
     Bucket, Calibration, ConcurrencyView, Cost, Kind, QueueView, RefusalView,
     bucket::{Mark, Room, Standing},
     concurrency::Concurrency,
+    patience::Patience,
     queue::{AppRef, Lane, Queue},
     waiter::{Timer, Waiting},
 };
@@ -56,8 +57,8 @@ pub(super) struct Pool {
     pub(super) timer: Option<Timer>,
     /// When somebody can go, as far as is known.
     pub(super) wake: Option<Instant>,
-    /// Nobody who waits gives up before.
-    pub(super) ends: Option<Instant>,
+    /// When those who wait give up.
+    pub(super) patience: Patience,
     pub(super) last_refusal: Option<RefusalView>,
     pub(super) used: Instant,
     /// How long a call takes.
@@ -122,7 +123,7 @@ impl Pool {
             queue: Queue::new(now),
             timer: None,
             wake: None,
-            ends: None,
+            patience: Patience::default(),
             last_refusal: None,
             used: now,
             lasts: UNKNOWN_WAIT,
@@ -183,12 +184,23 @@ impl Pool {
         self.rates(cost, standing, now)
     }
 
+    /// The limit that a call never fits into.
+    pub(super) fn too_large(&self, cost: &Cost) -> Option<(Kind, u64)> {
+        self.buckets.iter().find_map(|(kind, bucket)| {
+            let limit = bucket.never(cost.of(*kind), cost.certain(*kind))?;
+            Some((*kind, limit))
+        })
+    }
+
     fn rates(&mut self, cost: &Cost, standing: Standing, now: Instant) -> Gate {
         let mut longest = None;
         for (kind, bucket) in &mut self.buckets {
             let amount = cost.of(*kind);
             if amount == 0 {
                 continue;
+            }
+            if let Some(limit) = bucket.never(amount, cost.certain(*kind)) {
+                return Gate::Never(*kind, limit);
             }
             match bucket.ask(amount, standing, now) {
                 Room::Now => {}

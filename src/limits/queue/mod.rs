@@ -36,14 +36,14 @@ const AGED_ONE_IN: u32 = 4;
 const AGED_PART: f64 = 0.25;
 
 /// Which line a call stands in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Lane {
     Interactive,
     Batch,
 }
 
 /// Where a waiting call stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Seat {
     at: FlowId,
     seq: u64,
@@ -133,7 +133,7 @@ impl<W> Queue<W> {
     pub(super) fn oldest(&self) -> Option<Instant> {
         let heads = self.lists.iter().flatten();
         heads
-            .filter_map(|id| Some(self.flow(*id)?.items.front()?.since))
+            .filter_map(|id| Some(self.flow(*id)?.first()?.since))
             .min()
     }
 
@@ -173,19 +173,13 @@ impl<W> Queue<W> {
         let fresh = self.is_fresh(id, now);
         let unit = self.unit;
         let flow = self.shares.flow(id);
-        let first = flow.items.is_empty();
-        if first {
-            // Most lines are short, and there may be many.
-            flow.items.reserve_exact(1);
-        }
-        flow.backlog.add(&amounts);
-        flow.units += cost;
-        flow.items.push_back(Item {
+        let first = flow.is_empty();
+        flow.push(Item {
             seq,
             since: now,
             amounts,
             cost,
-            value,
+            value: Some(value),
         });
         self.len += 1;
         if lane == Lane::Batch {
@@ -230,11 +224,8 @@ impl<W> Queue<W> {
 
     /// What waits there.
     pub(super) fn get(&self, seat: Seat) -> Option<(&Cost, &W)> {
-        let items = &self.flow(seat.at)?.items;
-        let at = items
-            .binary_search_by_key(&seat.seq, |item| item.seq)
-            .ok()?;
-        items.get(at).map(|item| (&item.amounts, &item.value))
+        let item = self.flow(seat.at)?.get(seat.seq)?;
+        Some((&item.amounts, item.value.as_ref()?))
     }
 
     /// The front goes: it pays with its turn.
@@ -245,14 +236,11 @@ impl<W> Queue<W> {
             _ if self.aged().is_some() => self.passed + 1,
             _ => 0,
         };
-        let item = self.take(front.seat)?;
+        let (amounts, cost, value) = self.take(front.seat)?;
         let flow = self.shares.flow(id);
-        flow.deficit -= item.cost;
-        let (empty, spent) = (flow.items.is_empty(), flow.deficit <= 0.0);
-        let aged = flow
-            .items
-            .front()
-            .is_some_and(|head| now >= head.since + AGEING);
+        flow.deficit -= cost;
+        let (empty, spent) = (flow.is_empty(), flow.deficit <= 0.0);
+        let aged = flow.first().is_some_and(|head| now >= head.since + AGEING);
         if !empty {
             match front.list {
                 List::Fresh if spent => self.relist(id, List::Fresh, List::Turns),
@@ -264,18 +252,19 @@ impl<W> Queue<W> {
                 _ => {}
             }
         }
-        Some((item.amounts, item.value))
+        Some((amounts, value))
     }
 
     /// Who stands there leaves.
     pub(super) fn remove(&mut self, seat: Seat) -> Option<W> {
-        self.take(seat).map(|item| item.value)
+        self.take(seat).map(|(.., value)| value)
     }
 
     /// All who wait, in no order.
+    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &W> {
         let flows = self.lists.iter().flatten().filter_map(|id| self.flow(*id));
-        flows.flat_map(|flow| flow.items.iter().map(|item| &item.value))
+        flows.flat_map(Flow::iter)
     }
 
     /// The app, if it has called of late; else one that stands for any.
@@ -283,24 +272,10 @@ impl<W> Queue<W> {
         self.shares.find(app)
     }
 
-    /// All seats that `is` chooses.
-    pub(super) fn seats(&self, is: impl Fn(&W) -> bool) -> Vec<Seat> {
-        let mut seats = Vec::new();
-        for id in self.lists.iter().flatten() {
-            let items = self.flow(*id).map(|flow| flow.items.iter());
-            let chosen = items.into_iter().flatten().filter(|item| is(&item.value));
-            seats.extend(chosen.map(|item| Seat {
-                at: *id,
-                seq: item.seq,
-            }));
-        }
-        seats
-    }
-
     /// The batch call that came last.
     pub(super) fn newest_batch(&self) -> Option<Seat> {
         let flows = self.lists[List::Batch as usize].iter();
-        let last = flows.filter_map(|id| Some((self.flow(*id)?.items.back()?.seq, *id)));
+        let last = flows.filter_map(|id| Some((self.flow(*id)?.last()?.seq, *id)));
         last.max_by_key(|(seq, _)| *seq)
             .map(|(seq, at)| Seat { at, seq })
     }
@@ -342,7 +317,7 @@ impl<W> Queue<W> {
     }
 
     fn front_of(&self, id: FlowId, list: List, now: Instant) -> Option<Front> {
-        let head = self.flow(id)?.items.front()?;
+        let head = self.flow(id)?.first()?;
         Some(Front {
             seat: Seat {
                 at: id,
@@ -354,24 +329,23 @@ impl<W> Queue<W> {
     }
 
     fn relist(&mut self, id: FlowId, from: List, to: List) {
-        self.lists[from as usize].retain(|other| *other != id);
+        self.unlist(id, from);
         self.lists[to as usize].push_back(id);
     }
 
-    fn take(&mut self, seat: Seat) -> Option<Item<W>> {
+    /// Mostly it is one of the first.
+    fn unlist(&mut self, id: FlowId, from: List) -> bool {
+        let list = &mut self.lists[from as usize];
+        let place = list.iter().position(|other| *other == id);
+        place.and_then(|place| list.remove(place)).is_some()
+    }
+
+    fn take(&mut self, seat: Seat) -> Option<(Cost, f64, W)> {
         let flow = self.shares.get_mut(seat.at)?;
-        let at = flow
-            .items
-            .binary_search_by_key(&seat.seq, |item| item.seq)
-            .ok()?;
-        let item = flow.items.remove(at)?;
-        flow.backlog.sub(&item.amounts);
-        flow.units -= item.cost;
-        if flow.items.is_empty() {
-            flow.rest();
-            for list in &mut self.lists {
-                list.retain(|other| *other != seat.at);
-            }
+        let item = flow.take(seat.seq)?;
+        if flow.is_empty() {
+            let lists = [List::Fresh, List::Turns, List::Batch];
+            lists.into_iter().any(|list| self.unlist(seat.at, list));
         }
         self.len -= 1;
         if seat.at.1 == Lane::Batch {

@@ -253,7 +253,7 @@ impl<W> Shares<Flow<W>> {
         (self.weights, self.active, self.taken) = (0.0, 0, 0.0);
         for (index, slot) in self.apps.iter_mut().enumerate() {
             let Some(app) = slot else { continue };
-            let waits = app.flows.iter().any(|flow| !flow.items.is_empty());
+            let waits = app.flows.iter().any(|flow| !flow.is_empty());
             let last = app.seen.into_iter().flatten().max();
             app.counted = waits || last.is_some_and(|seen| now < seen + ACTIVE);
             if app.counted {

@@ -27,7 +27,7 @@ impl<W> Queue<W> {
             }
         };
         whole(&mut ahead, List::Fresh);
-        let own = self.flow(id).filter(|flow| !flow.items.is_empty());
+        let own = self.flow(id).filter(|flow| !flow.is_empty());
         if own.is_none() && lane == Lane::Interactive && self.is_fresh(id, now) {
             return ahead;
         }
@@ -100,7 +100,7 @@ impl<W> Queue<W> {
         }
         self.ages = None;
         for id in std::mem::take(&mut self.lists[List::Batch as usize]) {
-            let Some(head) = self.flow(id).and_then(|flow| flow.items.front()) else {
+            let Some(head) = self.flow(id).and_then(|flow| flow.first()) else {
                 continue;
             };
             let at = head.since + AGEING;

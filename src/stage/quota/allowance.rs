@@ -82,7 +82,10 @@ impl Allowance {
         books.fits_at_all(app, ask)?;
         match books.blocked(ask.tokens, Before::default(), now) {
             None => Ok(Taken::new(self, books.reserve(ask.tokens, now))),
-            Some(blocked) => Err(books.exceeded(app, blocked.kind, blocked.told)),
+            Some(blocked) => {
+                let again = books.again(ask.tokens, &blocked, now);
+                Err(books.exceeded(app, blocked.kind, again))
+            }
         }
     }
 

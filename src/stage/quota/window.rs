@@ -116,17 +116,30 @@ impl Window {
             return 0;
         }
         let mut copy = self.clone();
-        for slot in &mut copy.slots {
-            slot.booked -= slot.open;
-            slot.open = 0;
-        }
-        copy.booked -= copy.open;
-        copy.open = 0;
+        copy.give_back(1.0);
         copy.owed = copy.owed.saturating_add(before);
         copy.pay(now);
         // A debt that is paid earlier, but all at once, may take longer to be forgotten.
         copy.time_to(amount, now)
             .min(self.wait(before, amount, now))
+    }
+
+    /// The same for the next one, if of what is reserved and not settled `part` were given back now.
+    pub(super) fn likely_wait(&mut self, part: f64, amount: u64, now: u64) -> u64 {
+        let mut copy = self.clone();
+        copy.give_back(part);
+        copy.pay(now);
+        copy.time_to(amount, now).min(self.wait(0, amount, now))
+    }
+
+    fn give_back(&mut self, part: f64) {
+        for slot in &mut self.slots {
+            let back = ((slot.open as f64 * part) as u64).min(slot.open);
+            slot.booked -= back;
+            slot.open -= back;
+            self.booked -= back;
+            self.open -= back;
+        }
     }
 
     /// Gives memory back when nothing is booked.

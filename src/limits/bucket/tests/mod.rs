@@ -1,6 +1,7 @@
 //! Of the whole bucket.
 
 mod counts;
+mod crowds;
 mod laws;
 mod logs;
 mod properties;

@@ -141,13 +141,13 @@ async fn a_full_queue_gives_an_interactive_call_the_place_of_the_newest_batch_ca
     let (bulk, chat) = (app("bulk", 1), app("chat", 1));
     let _hangs = spawn(&limiter, by(&chat, &gpt, 0, false));
     settled().await;
-    let mut batch: Vec<_> = (0..1_024)
+    let mut batch: Vec<_> = (0..8_192)
         .map(|_| spawn(&limiter, by(&bulk, &gpt, 0, true)))
         .collect();
     for _ in 0..30 {
         settled().await;
     }
-    assert_eq!(left(&all).2, 1_024);
+    assert_eq!(left(&all).2, 8_192);
     // One more batch call has no place; an interactive one has.
     let told = spawn(&limiter, by(&bulk, &gpt, 0, true)).await.unwrap();
     assert_eq!(told.unwrap_err().class, Class::RateLimitedConcurrency);
@@ -155,7 +155,7 @@ async fn a_full_queue_gives_an_interactive_call_the_place_of_the_newest_batch_ca
     let newest = batch.pop().unwrap().await.unwrap();
     assert!(newest.unwrap_err().retry_after.is_some());
     let pool = &all.views()[0];
-    assert_eq!((pool.queue.interactive, pool.queue.batch), (1, 1_023));
+    assert_eq!((pool.queue.interactive, pool.queue.batch), (1, 8_191));
     assert_eq!(pool.queue.apps, 2);
 }
 
