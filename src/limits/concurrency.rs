@@ -1,7 +1,8 @@
 //! How many calls may be under way at once, where the provider does not say: found by trying.
 //!
-//! Unbounded until a refusal. Then a part of those under way stays allowed, the number rises quickly to just below where it
-//! was refused, and from there it is tried higher: at growing intervals where tries fail, in growing steps where they hold.
+//! Unbounded until a refusal. Of a wave that is refused in part, those who were let in are the number itself, in whatever order they
+//! arrived; of an overload a part of those under way stays allowed, and the number rises quickly to just below where it was refused.
+//! From there it is tried higher: at growing intervals where tries fail, in growing steps where they hold.
 //! A refusal of much fewer calls than are allowed is trouble of the provider's, and says nothing of how many it takes
 //! otherwise. A number that the provider told in a refusal is held to in the same way: it may be another one tomorrow.
 //! When nobody has needed the bound for long, it is forgotten. Plain data; the time comes in as an argument.
@@ -70,8 +71,10 @@ struct Bound {
     limit: f64,
     /// Where it was refused.
     ceiling: f64,
-    /// Refusals of calls that were sent before tell nothing new.
+    /// Refusals of calls that were sent before are of the same wave.
     cut: Instant,
+    /// Nothing was answered since: who is under way then is who was let in.
+    wave: bool,
     /// When it may be tried higher.
     next_try: Instant,
     interval: Duration,
@@ -164,13 +167,19 @@ impl Concurrency {
         (now < bound.needed + FORGET).then_some(bound.limit.max(1.0) as u32)
     }
 
-    /// A call was refused that had been sent at `sent`, with `under_way` calls besides, itself included.
-    pub(super) fn refused(&mut self, sent: Instant, under_way: u32, why: Why, now: Instant) {
+    /// A call was refused that had been sent at `sent` as one of `under_way`; `left`: those under way now without it.
+    pub(super) fn refused(
+        &mut self,
+        sent: Instant,
+        (under_way, left): (u32, u32),
+        why: Why,
+        now: Instant,
+    ) {
         // A lone call was not one too many.
         if under_way <= 1 {
             return;
         }
-        let under_way = f64::from(under_way);
+        let (under_way, left) = (f64::from(under_way), f64::from(left).max(1.0));
         let (part, least) = match why {
             Why::Limit => (CUT, 1.0),
             Why::Overload => (CUT, OVERLOADED_LEAST),
@@ -178,21 +187,15 @@ impl Concurrency {
         };
         match &mut self.bound {
             Some(bound) if now < bound.needed + FORGET => {
-                if sent < bound.cut {
-                    return;
+                if sent >= bound.cut {
+                    bound.refused(under_way, (part, least), why, now);
+                } else if why == Why::Limit {
+                    bound.lets_in(left);
                 }
-                // More were never tried than the bound allowed, or those under way, if these were fewer.
-                let reached = under_way.min(bound.limit).max(1.0);
-                bound.failed(bound.limit > bound.ceiling, now);
-                bound.limit = if reached > bound.limit * FEW {
-                    bound.ceiling = reached.max(least);
-                    (reached * part).max(least).min(bound.limit)
-                } else {
-                    (bound.limit * part)
-                        .max(reached)
-                        .max(least)
-                        .min(bound.limit)
-                };
+            }
+            bound if why == Why::Limit => {
+                let most = left.min(under_way - 1.0);
+                *bound = Some(Bound::new(most, most, now));
             }
             bound => {
                 *bound = Some(Bound::new(
@@ -211,6 +214,7 @@ impl Concurrency {
             self.bound = None;
             return;
         }
+        bound.wave = false;
         // Only who is at the bound learns whether there is more. One call may just have ended, and more of them where they
         // come in waves.
         let under_way = f64::from(under_way) + 1.0;
@@ -246,10 +250,39 @@ impl Bound {
             limit: limit.max(1.0),
             ceiling,
             cut: now,
+            wave: true,
             next_try: now + TRY_FIRST,
             interval: TRY_FIRST,
             step: TRY_BY,
             needed: now,
+        }
+    }
+
+    /// As one of `under_way`.
+    fn refused(&mut self, under_way: f64, (part, least): (f64, f64), why: Why, now: Instant) {
+        // More were never tried than the bound allowed, or those under way, if these were fewer.
+        let reached = under_way.min(self.limit).max(1.0);
+        let tried = self.limit > self.ceiling;
+        let lately = now < self.cut + HELD;
+        self.failed(tried, now);
+        self.limit = if reached <= self.limit * FEW {
+            let limit = self.limit * part;
+            limit.max(reached).max(least).min(self.limit)
+        } else if why == Why::Limit && tried && reached > self.ceiling {
+            self.ceiling
+        } else if why == Why::Limit && !lately {
+            // The place of one who was answered may not have been free there yet.
+            (reached - 1.0).max(1.0)
+        } else {
+            self.ceiling = reached.max(least);
+            (reached * part).max(least).min(self.limit)
+        };
+    }
+
+    /// Others of a refused wave: `left` of it are under way still.
+    fn lets_in(&mut self, left: f64) {
+        if self.wave && left < self.limit {
+            (self.limit, self.ceiling) = (left, left);
         }
     }
 
@@ -284,7 +317,7 @@ mod tests {
                     learnt.answered(sent, under_way, now);
                     answered += u32::from(late);
                 } else {
-                    learnt.refused(sent, under_way, Why::Limit, now);
+                    learnt.refused(sent, (under_way, most), Why::Limit, now);
                     refused += u32::from(late);
                 }
             }
@@ -319,10 +352,10 @@ mod tests {
         let (mut learnt, sent) = (Concurrency::default(), Instant::now());
         let now = sent + Duration::from_secs(1);
         for _ in 0..50 {
-            learnt.refused(sent, 100, Why::Limit, now);
+            learnt.refused(sent, (100, 99), Why::Overload, now);
         }
         assert_eq!(learnt.limit(now), Some(70));
-        learnt.refused(now, 60, Why::SlowDown, now + Duration::from_secs(1));
+        learnt.refused(now, (60, 59), Why::SlowDown, now + Duration::from_secs(1));
         assert_eq!(learnt.limit(now), Some(30));
     }
 
@@ -348,11 +381,11 @@ mod tests {
     async fn an_outage_is_no_bound_on_what_goes_at_once_after_it() {
         let (mut learnt, mut now) = (Concurrency::default(), Instant::now());
         for _ in 0..50 {
-            learnt.refused(now, 200, Why::Overload, now + Duration::from_secs(1));
+            learnt.refused(now, (200, 199), Why::Overload, now + Duration::from_secs(1));
         }
         for _ in 0..10 {
             now += Duration::from_secs(30);
-            learnt.refused(now, 1, Why::Overload, now + Duration::from_secs(1));
+            learnt.refused(now, (1, 0), Why::Overload, now + Duration::from_secs(1));
         }
         let seconds = recovery(&mut learnt, 185, now + Duration::from_secs(2));
         assert!(seconds <= 10, "{seconds}");
@@ -361,9 +394,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_overload_makes_no_queue_of_a_few_calls() {
         let (mut learnt, now) = (Concurrency::default(), Instant::now());
-        learnt.refused(now, 1, Why::Overload, now);
+        learnt.refused(now, (1, 0), Why::Overload, now);
         assert_eq!(learnt.limit(now), None, "a lone call was not one too many");
-        learnt.refused(now, 2, Why::Overload, now);
+        learnt.refused(now, (2, 1), Why::Overload, now);
         assert_eq!(learnt.limit(now), Some(4));
     }
 
@@ -375,7 +408,7 @@ mod tests {
         for _ in 0..40 {
             learnt.refused(
                 now,
-                under_way.max(2),
+                (under_way.max(2), 0),
                 Why::Limit,
                 now + Duration::from_millis(10),
             );
@@ -390,7 +423,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_bound_that_nobody_needs_is_forgotten() {
         let (mut learnt, now) = (Concurrency::default(), Instant::now());
-        learnt.refused(now, 10, Why::Limit, now);
+        learnt.refused(now, (10, 9), Why::Limit, now);
         let mut at = now;
         for _ in 0..599 {
             at += Duration::from_secs(1);
@@ -441,8 +474,8 @@ mod tests {
                 now += Duration::from_millis(ms);
                 let before = learnt.limit(now);
                 match what {
-                    0 => learnt.refused(sent, under_way, Why::Limit, now),
-                    1 => learnt.refused(sent, under_way, Why::SlowDown, now),
+                    0 => learnt.refused(sent, (under_way, under_way - 1), Why::Limit, now),
+                    1 => learnt.refused(sent, (under_way, under_way - 1), Why::SlowDown, now),
                     _ => learnt.answered(sent, under_way, now),
                 }
                 let after = learnt.limit(now);

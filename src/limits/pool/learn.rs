@@ -78,11 +78,12 @@ impl Pool {
             self.concurrency.told(taken.at, told, now);
         } else if kind.is_none() || (!numbers && !self.heard && !doubtful) {
             // Those who went before it count, and not those who have ended or come since.
+            let left = self.inflight.saturating_sub(1);
             let among = match why {
                 Why::Limit => taken.among,
                 Why::Overload | Why::SlowDown => self.inflight,
             };
-            self.concurrency.refused(taken.at, among, why, now);
+            self.concurrency.refused(taken.at, (among, left), why, now);
         }
         if !class.is_rate_limit() {
             return surprise;
