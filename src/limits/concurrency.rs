@@ -30,6 +30,8 @@ const TRY_FIRST: Duration = Duration::from_secs(30);
 const TRY_LONGEST: Duration = Duration::from_secs(600);
 /// After a try that has held for so long, the next one.
 const HELD: Duration = Duration::from_secs(10);
+/// While it is not certain that it is the number, each try says more of that.
+const TRY_SOON: Duration = Duration::from_secs(5);
 /// How far above; twice as far after each try that has held.
 const TRY_BY: f64 = 0.1;
 const TRY_BY_MOST: f64 = 1.0;
@@ -105,7 +107,12 @@ impl Concurrency {
 
     /// A call that had been sent as one of `among` was refused, and not told for what: it may be the number of calls or their rate. Whether
     /// it is certain that it is the number.
-    pub(super) fn doubtful(&mut self, sent: Instant, among: u32, now: Instant) -> bool {
+    pub(super) fn doubtful(
+        &mut self,
+        sent: Instant,
+        (among, left): (u32, u32),
+        now: Instant,
+    ) -> bool {
         self.turn(now);
         let most = self.most[0].max(self.most[1]);
         if f64::from(among) < FEWER * f64::from(most) {
@@ -120,20 +127,34 @@ impl Concurrency {
         match &mut self.bound {
             Some(bound) if now < bound.needed + FORGET => {
                 if sent < bound.cut {
-                    // Of one wave the least.
                     if self.explained <= 1 {
-                        bound.limit = bound.limit.min(below);
-                        bound.ceiling = bound.ceiling.min(below + 1.0);
+                        bound.lets_in(f64::from(left).max(1.0));
                     }
                     return self.explained >= CERTAIN;
                 }
                 bound.failed(bound.limit > bound.ceiling, now);
                 (bound.limit, bound.ceiling) = (below, below + 1.0);
             }
-            bound => *bound = Some(Bound::new(below, below + 1.0, now)),
+            bound => {
+                let most = f64::from(left).max(1.0);
+                *bound = Some(Bound::new(most, most, now));
+            }
         }
         self.explained = self.explained.saturating_add(1);
+        if self.explained < CERTAIN
+            && let Some(bound) = &mut self.bound
+        {
+            bound.next_try = now + TRY_SOON;
+        }
         self.explained >= CERTAIN
+    }
+
+    /// What is certain is tried seldom.
+    fn held(&self) -> Duration {
+        match self.explained {
+            1..CERTAIN => TRY_SOON,
+            _ => HELD,
+        }
     }
 
     fn turn(&mut self, now: Instant) {
@@ -193,10 +214,7 @@ impl Concurrency {
                     bound.lets_in(left);
                 }
             }
-            bound if why == Why::Limit => {
-                let most = left.min(under_way - 1.0);
-                *bound = Some(Bound::new(most, most, now));
-            }
+            bound if why == Why::Limit => *bound = Some(Bound::new(left, left, now)),
             bound => {
                 *bound = Some(Bound::new(
                     (under_way * part).max(least),
@@ -209,6 +227,7 @@ impl Concurrency {
 
     /// A call was answered while `under_way` were, itself included.
     pub(super) fn answered(&mut self, sent: Instant, under_way: u32, now: Instant) {
+        let held_for = self.held();
         let Some(bound) = &mut self.bound else { return };
         if now >= bound.needed + FORGET {
             self.bound = None;
@@ -237,7 +256,7 @@ impl Concurrency {
                 (bound.interval, bound.step) = (TRY_FIRST, (bound.step * 2.0).min(TRY_BY_MOST));
             }
             bound.limit = (bound.ceiling * (1.0 + bound.step)).max(bound.ceiling + 1.0);
-            bound.next_try = now + HELD;
+            bound.next_try = now + held_for;
         }
     }
 }
@@ -359,6 +378,42 @@ mod tests {
         assert_eq!(learnt.limit(now), Some(30));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_try_that_fails_returns_to_what_held() {
+        let (mut learnt, mut now) = (Concurrency::default(), Instant::now());
+        learnt.refused(now, (21, 20), Why::Limit, now);
+        while learnt.limit(now) == Some(20) {
+            let sent = now;
+            now += Duration::from_secs(1);
+            (0..20).for_each(|_| learnt.answered(sent, 20, now));
+        }
+        assert_eq!(learnt.limit(now), Some(22));
+        let later = now + Duration::from_millis(5);
+        learnt.refused(now, (21, 21), Why::Limit, later);
+        learnt.refused(now, (22, 20), Why::Limit, later);
+        assert_eq!(learnt.limit(later), Some(20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_number_that_is_in_doubt_is_tried_soon() {
+        let tried_after = |certain: bool| {
+            let (mut learnt, mut now) = (Concurrency::default(), Instant::now());
+            if certain {
+                learnt.refused(now, (12, 11), Why::Limit, now);
+            } else {
+                assert!(!learnt.doubtful(now, (12, 11), now));
+            }
+            let start = now;
+            while learnt.limit(now) == Some(11) {
+                let sent = now;
+                now += Duration::from_secs(1);
+                (0..11).for_each(|_| learnt.answered(sent, 11, now));
+            }
+            (now - start).as_secs()
+        };
+        assert!(tried_after(false) <= 6 && tried_after(true) >= 30);
+    }
+
     /// A bound of `most` that was tried for good, after which nothing holds anybody back. Seconds until `wanted` may go at once.
     fn recovery(learnt: &mut Concurrency, wanted: u32, mut now: Instant) -> u32 {
         for second in 0..3_600 {
@@ -438,14 +493,14 @@ mod tests {
     async fn a_refusal_of_fewer_than_were_answered_is_not_for_their_number() {
         let (mut learnt, now) = (Concurrency::default(), Instant::now());
         learnt.took(30, now);
-        assert!(!learnt.doubtful(now, 20, now + Duration::from_secs(1)));
+        assert!(!learnt.doubtful(now, (20, 19), now + Duration::from_secs(1)));
         assert_eq!(learnt.limit(now), None);
         // More than were answered, though, may be too many; the answer to more than that says that it was not.
         let later = now + Duration::from_secs(2);
-        learnt.doubtful(later, 40, later);
+        learnt.doubtful(later, (40, 39), later);
         assert_eq!(learnt.limit(later), Some(39));
         learnt.took(60, later);
-        learnt.doubtful(later, 41, later + Duration::from_secs(1));
+        learnt.doubtful(later, (41, 40), later + Duration::from_secs(1));
         assert_eq!(learnt.limit(later), None);
     }
 
@@ -456,12 +511,34 @@ mod tests {
             learnt.took(20, now);
             let sent = now;
             now += Duration::from_secs(5);
-            assert_eq!(learnt.doubtful(sent, 21, now), round == 3, "{round}");
+            assert_eq!(learnt.doubtful(sent, (21, 20), now), round == 3, "{round}");
         }
         assert_eq!(learnt.limit(now), Some(20));
     }
 
     proptest! {
+        /// In whatever order they arrive there, and however many they are.
+        #[test]
+        fn of_a_refused_wave_those_who_were_let_in_are_the_number(
+            most in 1_u32..50, more in 1_u32..100, dice in prop::collection::vec(any::<u32>(), 150)
+        ) {
+            let mut learnt = Concurrency::default();
+            let sent = Instant::now();
+            let now = sent + Duration::from_millis(5);
+            // Who was sent as one of how many: those who arrive first are let in.
+            let mut wave: Vec<u32> = (1..=most + more).collect();
+            wave.sort_by_key(|among| dice[*among as usize % dice.len()]);
+            let mut left = most + more;
+            for among in &wave[most as usize..] {
+                left -= 1;
+                learnt.refused(sent, (*among, left), Why::Limit, now);
+            }
+            let limit = learnt.limit(now);
+            // One that was sent alone was not one too many.
+            let alone = wave[most as usize..].contains(&1);
+            prop_assert!(limit == Some(most) || alone, "{limit:?}");
+        }
+
         /// Somebody may always go, and never more than once were refused, until it is time to try.
         #[test]
         fn the_bound_is_at_least_one_and_below_the_refusal(

@@ -159,9 +159,7 @@ impl Limits {
         let (account, pool) = self.way(call, target, now);
         let mut inner = account.lock();
         let pool = inner.pools.get_mut(&pool);
-        pool.map_or((false, false), |pool| {
-            (pool.inflight > 0, pool.serves(now))
-        })
+        pool.map_or((false, false), |pool| (pool.inflight > 0, pool.serves(now)))
     }
 
     /// Everything, for people.
