@@ -8,14 +8,21 @@ const BUSY: &str = r#"{"error":{"message":"Too many concurrent requests. Please 
 
 /// So many places, of which nothing is told.
 async fn places(count: u32) -> Running {
+    silent(Limits {
+        concurrency: Some(count),
+        ..Limits::default()
+    })
+    .await
+}
+
+async fn silent(limits: Limits) -> Running {
     simulator(Settings {
         any_model: true,
         limits: Limits {
-            concurrency: Some(count),
             headers: Some(HeaderStyle::None),
             words: Some(Words::Plain),
             retry_after: Some(false),
-            ..Limits::default()
+            ..limits
         },
         ..Settings::default()
     })
@@ -62,13 +69,31 @@ async fn a_wave_beyond_the_providers_places_is_answered_in_turn() {
         for provider in ["deepseek", "openai-compatible"] {
             let sim = places(4).await;
             let weir = before(&sim.base_url(), provider, "25s");
-            let answers = at_once(40, |n| lasting(700, n), &weir).await;
+            let answers = at_once(40, |n| lasting(400, n), &weir).await;
             for answer in &answers {
                 assert_eq!(answer.status, 200, "{provider}: {answer:?}");
             }
             let refused = sim.control().stats().by_status.get(&429).copied();
             let refused = refused.unwrap_or(0);
             assert!(refused <= 60, "{provider}: {refused} refusals of 40 calls");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wave_beyond_a_window_of_a_second_is_answered_in_turn() {
+    in_time(async {
+        let sim = silent(Limits {
+            requests_per_minute: Some(600),
+            window_ms: Some(1_000),
+            ..Limits::default()
+        })
+        .await;
+        let weir = before(&sim.base_url(), "openai-compatible", "30s");
+        let answers = at_once(30, |n| lasting(200, n), &weir).await;
+        for answer in &answers {
+            assert_eq!(answer.status, 200, "{answer:?}");
         }
     })
     .await;
