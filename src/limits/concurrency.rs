@@ -1,7 +1,8 @@
 //! How many calls may be under way at once, where the provider does not say: found by trying.
 //!
-//! Unbounded until a refusal. Then a part of those under way stays allowed, the number rises quickly to just below where it
-//! was refused, and from there it is tried higher: at growing intervals where tries fail, in growing steps where they hold.
+//! Unbounded until a refusal. Of a wave that is refused in part, those who were let in are the number itself, in whatever order they
+//! arrived; of an overload a part of those under way stays allowed, and the number rises quickly to just below where it was refused.
+//! From there it is tried higher: at growing intervals where tries fail, in growing steps where they hold.
 //! A refusal of much fewer calls than are allowed is trouble of the provider's, and says nothing of how many it takes
 //! otherwise. A number that the provider told in a refusal is held to in the same way: it may be another one tomorrow.
 //! When nobody has needed the bound for long, it is forgotten. Plain data; the time comes in as an argument.
@@ -29,6 +30,8 @@ const TRY_FIRST: Duration = Duration::from_secs(30);
 const TRY_LONGEST: Duration = Duration::from_secs(600);
 /// After a try that has held for so long, the next one.
 const HELD: Duration = Duration::from_secs(10);
+/// While it is not certain that it is the number, each try says more of that.
+const TRY_SOON: Duration = Duration::from_secs(5);
 /// How far above; twice as far after each try that has held.
 const TRY_BY: f64 = 0.1;
 const TRY_BY_MOST: f64 = 1.0;
@@ -70,8 +73,10 @@ struct Bound {
     limit: f64,
     /// Where it was refused.
     ceiling: f64,
-    /// Refusals of calls that were sent before tell nothing new.
+    /// Refusals of calls that were sent before are of the same wave.
     cut: Instant,
+    /// Nothing was answered since: who is under way then is who was let in.
+    wave: bool,
     /// When it may be tried higher.
     next_try: Instant,
     interval: Duration,
@@ -102,7 +107,12 @@ impl Concurrency {
 
     /// A call that had been sent as one of `among` was refused, and not told for what: it may be the number of calls or their rate. Whether
     /// it is certain that it is the number.
-    pub(super) fn doubtful(&mut self, sent: Instant, among: u32, now: Instant) -> bool {
+    pub(super) fn doubtful(
+        &mut self,
+        sent: Instant,
+        (among, left): (u32, u32),
+        now: Instant,
+    ) -> bool {
         self.turn(now);
         let most = self.most[0].max(self.most[1]);
         if f64::from(among) < FEWER * f64::from(most) {
@@ -117,20 +127,34 @@ impl Concurrency {
         match &mut self.bound {
             Some(bound) if now < bound.needed + FORGET => {
                 if sent < bound.cut {
-                    // Of one wave the least.
                     if self.explained <= 1 {
-                        bound.limit = bound.limit.min(below);
-                        bound.ceiling = bound.ceiling.min(below + 1.0);
+                        bound.lets_in(f64::from(left).max(1.0));
                     }
                     return self.explained >= CERTAIN;
                 }
                 bound.failed(bound.limit > bound.ceiling, now);
                 (bound.limit, bound.ceiling) = (below, below + 1.0);
             }
-            bound => *bound = Some(Bound::new(below, below + 1.0, now)),
+            bound => {
+                let most = f64::from(left).max(1.0);
+                *bound = Some(Bound::new(most, most, now));
+            }
         }
         self.explained = self.explained.saturating_add(1);
+        if self.explained < CERTAIN
+            && let Some(bound) = &mut self.bound
+        {
+            bound.next_try = now + TRY_SOON;
+        }
         self.explained >= CERTAIN
+    }
+
+    /// What is certain is tried seldom.
+    fn held(&self) -> Duration {
+        match self.explained {
+            1..CERTAIN => TRY_SOON,
+            _ => HELD,
+        }
     }
 
     fn turn(&mut self, now: Instant) {
@@ -164,13 +188,19 @@ impl Concurrency {
         (now < bound.needed + FORGET).then_some(bound.limit.max(1.0) as u32)
     }
 
-    /// A call was refused that had been sent at `sent`, with `under_way` calls besides, itself included.
-    pub(super) fn refused(&mut self, sent: Instant, under_way: u32, why: Why, now: Instant) {
+    /// A call was refused that had been sent at `sent` as one of `under_way`; `left`: those under way now without it.
+    pub(super) fn refused(
+        &mut self,
+        sent: Instant,
+        (under_way, left): (u32, u32),
+        why: Why,
+        now: Instant,
+    ) {
         // A lone call was not one too many.
         if under_way <= 1 {
             return;
         }
-        let under_way = f64::from(under_way);
+        let (under_way, left) = (f64::from(under_way), f64::from(left).max(1.0));
         let (part, least) = match why {
             Why::Limit => (CUT, 1.0),
             Why::Overload => (CUT, OVERLOADED_LEAST),
@@ -178,22 +208,13 @@ impl Concurrency {
         };
         match &mut self.bound {
             Some(bound) if now < bound.needed + FORGET => {
-                if sent < bound.cut {
-                    return;
+                if sent >= bound.cut {
+                    bound.refused(under_way, (part, least), why, now);
+                } else if why == Why::Limit {
+                    bound.lets_in(left);
                 }
-                // More were never tried than the bound allowed, or those under way, if these were fewer.
-                let reached = under_way.min(bound.limit).max(1.0);
-                bound.failed(bound.limit > bound.ceiling, now);
-                bound.limit = if reached > bound.limit * FEW {
-                    bound.ceiling = reached.max(least);
-                    (reached * part).max(least).min(bound.limit)
-                } else {
-                    (bound.limit * part)
-                        .max(reached)
-                        .max(least)
-                        .min(bound.limit)
-                };
             }
+            bound if why == Why::Limit => *bound = Some(Bound::new(left, left, now)),
             bound => {
                 *bound = Some(Bound::new(
                     (under_way * part).max(least),
@@ -206,11 +227,13 @@ impl Concurrency {
 
     /// A call was answered while `under_way` were, itself included.
     pub(super) fn answered(&mut self, sent: Instant, under_way: u32, now: Instant) {
+        let held_for = self.held();
         let Some(bound) = &mut self.bound else { return };
         if now >= bound.needed + FORGET {
             self.bound = None;
             return;
         }
+        bound.wave = false;
         // Only who is at the bound learns whether there is more. One call may just have ended, and more of them where they
         // come in waves.
         let under_way = f64::from(under_way) + 1.0;
@@ -233,7 +256,7 @@ impl Concurrency {
                 (bound.interval, bound.step) = (TRY_FIRST, (bound.step * 2.0).min(TRY_BY_MOST));
             }
             bound.limit = (bound.ceiling * (1.0 + bound.step)).max(bound.ceiling + 1.0);
-            bound.next_try = now + HELD;
+            bound.next_try = now + held_for;
         }
     }
 }
@@ -246,10 +269,39 @@ impl Bound {
             limit: limit.max(1.0),
             ceiling,
             cut: now,
+            wave: true,
             next_try: now + TRY_FIRST,
             interval: TRY_FIRST,
             step: TRY_BY,
             needed: now,
+        }
+    }
+
+    /// As one of `under_way`.
+    fn refused(&mut self, under_way: f64, (part, least): (f64, f64), why: Why, now: Instant) {
+        // More were never tried than the bound allowed, or those under way, if these were fewer.
+        let reached = under_way.min(self.limit).max(1.0);
+        let tried = self.limit > self.ceiling;
+        let lately = now < self.cut + HELD;
+        self.failed(tried, now);
+        self.limit = if reached <= self.limit * FEW {
+            let limit = self.limit * part;
+            limit.max(reached).max(least).min(self.limit)
+        } else if why == Why::Limit && tried && reached > self.ceiling {
+            self.ceiling
+        } else if why == Why::Limit && !lately {
+            // The place of one who was answered may not have been free there yet.
+            (reached - 1.0).max(1.0)
+        } else {
+            self.ceiling = reached.max(least);
+            (reached * part).max(least).min(self.limit)
+        };
+    }
+
+    /// Others of a refused wave: `left` of it are under way still.
+    fn lets_in(&mut self, left: f64) {
+        if self.wave && left < self.limit {
+            (self.limit, self.ceiling) = (left, left);
         }
     }
 
@@ -284,7 +336,7 @@ mod tests {
                     learnt.answered(sent, under_way, now);
                     answered += u32::from(late);
                 } else {
-                    learnt.refused(sent, under_way, Why::Limit, now);
+                    learnt.refused(sent, (under_way, most), Why::Limit, now);
                     refused += u32::from(late);
                 }
             }
@@ -319,11 +371,47 @@ mod tests {
         let (mut learnt, sent) = (Concurrency::default(), Instant::now());
         let now = sent + Duration::from_secs(1);
         for _ in 0..50 {
-            learnt.refused(sent, 100, Why::Limit, now);
+            learnt.refused(sent, (100, 99), Why::Overload, now);
         }
         assert_eq!(learnt.limit(now), Some(70));
-        learnt.refused(now, 60, Why::SlowDown, now + Duration::from_secs(1));
+        learnt.refused(now, (60, 59), Why::SlowDown, now + Duration::from_secs(1));
         assert_eq!(learnt.limit(now), Some(30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_try_that_fails_returns_to_what_held() {
+        let (mut learnt, mut now) = (Concurrency::default(), Instant::now());
+        learnt.refused(now, (21, 20), Why::Limit, now);
+        while learnt.limit(now) == Some(20) {
+            let sent = now;
+            now += Duration::from_secs(1);
+            (0..20).for_each(|_| learnt.answered(sent, 20, now));
+        }
+        assert_eq!(learnt.limit(now), Some(22));
+        let later = now + Duration::from_millis(5);
+        learnt.refused(now, (21, 21), Why::Limit, later);
+        learnt.refused(now, (22, 20), Why::Limit, later);
+        assert_eq!(learnt.limit(later), Some(20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_number_that_is_in_doubt_is_tried_soon() {
+        let tried_after = |certain: bool| {
+            let (mut learnt, mut now) = (Concurrency::default(), Instant::now());
+            if certain {
+                learnt.refused(now, (12, 11), Why::Limit, now);
+            } else {
+                assert!(!learnt.doubtful(now, (12, 11), now));
+            }
+            let start = now;
+            while learnt.limit(now) == Some(11) {
+                let sent = now;
+                now += Duration::from_secs(1);
+                (0..11).for_each(|_| learnt.answered(sent, 11, now));
+            }
+            (now - start).as_secs()
+        };
+        assert!(tried_after(false) <= 6 && tried_after(true) >= 30);
     }
 
     /// A bound of `most` that was tried for good, after which nothing holds anybody back. Seconds until `wanted` may go at once.
@@ -348,11 +436,11 @@ mod tests {
     async fn an_outage_is_no_bound_on_what_goes_at_once_after_it() {
         let (mut learnt, mut now) = (Concurrency::default(), Instant::now());
         for _ in 0..50 {
-            learnt.refused(now, 200, Why::Overload, now + Duration::from_secs(1));
+            learnt.refused(now, (200, 199), Why::Overload, now + Duration::from_secs(1));
         }
         for _ in 0..10 {
             now += Duration::from_secs(30);
-            learnt.refused(now, 1, Why::Overload, now + Duration::from_secs(1));
+            learnt.refused(now, (1, 0), Why::Overload, now + Duration::from_secs(1));
         }
         let seconds = recovery(&mut learnt, 185, now + Duration::from_secs(2));
         assert!(seconds <= 10, "{seconds}");
@@ -361,9 +449,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_overload_makes_no_queue_of_a_few_calls() {
         let (mut learnt, now) = (Concurrency::default(), Instant::now());
-        learnt.refused(now, 1, Why::Overload, now);
+        learnt.refused(now, (1, 0), Why::Overload, now);
         assert_eq!(learnt.limit(now), None, "a lone call was not one too many");
-        learnt.refused(now, 2, Why::Overload, now);
+        learnt.refused(now, (2, 1), Why::Overload, now);
         assert_eq!(learnt.limit(now), Some(4));
     }
 
@@ -375,7 +463,7 @@ mod tests {
         for _ in 0..40 {
             learnt.refused(
                 now,
-                under_way.max(2),
+                (under_way.max(2), 0),
                 Why::Limit,
                 now + Duration::from_millis(10),
             );
@@ -390,7 +478,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_bound_that_nobody_needs_is_forgotten() {
         let (mut learnt, now) = (Concurrency::default(), Instant::now());
-        learnt.refused(now, 10, Why::Limit, now);
+        learnt.refused(now, (10, 9), Why::Limit, now);
         let mut at = now;
         for _ in 0..599 {
             at += Duration::from_secs(1);
@@ -405,14 +493,14 @@ mod tests {
     async fn a_refusal_of_fewer_than_were_answered_is_not_for_their_number() {
         let (mut learnt, now) = (Concurrency::default(), Instant::now());
         learnt.took(30, now);
-        assert!(!learnt.doubtful(now, 20, now + Duration::from_secs(1)));
+        assert!(!learnt.doubtful(now, (20, 19), now + Duration::from_secs(1)));
         assert_eq!(learnt.limit(now), None);
         // More than were answered, though, may be too many; the answer to more than that says that it was not.
         let later = now + Duration::from_secs(2);
-        learnt.doubtful(later, 40, later);
+        learnt.doubtful(later, (40, 39), later);
         assert_eq!(learnt.limit(later), Some(39));
         learnt.took(60, later);
-        learnt.doubtful(later, 41, later + Duration::from_secs(1));
+        learnt.doubtful(later, (41, 40), later + Duration::from_secs(1));
         assert_eq!(learnt.limit(later), None);
     }
 
@@ -423,12 +511,34 @@ mod tests {
             learnt.took(20, now);
             let sent = now;
             now += Duration::from_secs(5);
-            assert_eq!(learnt.doubtful(sent, 21, now), round == 3, "{round}");
+            assert_eq!(learnt.doubtful(sent, (21, 20), now), round == 3, "{round}");
         }
         assert_eq!(learnt.limit(now), Some(20));
     }
 
     proptest! {
+        /// In whatever order they arrive there, and however many they are.
+        #[test]
+        fn of_a_refused_wave_those_who_were_let_in_are_the_number(
+            most in 1_u32..50, more in 1_u32..100, dice in prop::collection::vec(any::<u32>(), 150)
+        ) {
+            let mut learnt = Concurrency::default();
+            let sent = Instant::now();
+            let now = sent + Duration::from_millis(5);
+            // Who was sent as one of how many: those who arrive first are let in.
+            let mut wave: Vec<u32> = (1..=most + more).collect();
+            wave.sort_by_key(|among| dice[*among as usize % dice.len()]);
+            let mut left = most + more;
+            for among in &wave[most as usize..] {
+                left -= 1;
+                learnt.refused(sent, (*among, left), Why::Limit, now);
+            }
+            let limit = learnt.limit(now);
+            // One that was sent alone was not one too many.
+            let alone = wave[most as usize..].contains(&1);
+            prop_assert!(limit == Some(most) || alone, "{limit:?}");
+        }
+
         /// Somebody may always go, and never more than once were refused, until it is time to try.
         #[test]
         fn the_bound_is_at_least_one_and_below_the_refusal(
@@ -441,8 +551,8 @@ mod tests {
                 now += Duration::from_millis(ms);
                 let before = learnt.limit(now);
                 match what {
-                    0 => learnt.refused(sent, under_way, Why::Limit, now),
-                    1 => learnt.refused(sent, under_way, Why::SlowDown, now),
+                    0 => learnt.refused(sent, (under_way, under_way - 1), Why::Limit, now),
+                    1 => learnt.refused(sent, (under_way, under_way - 1), Why::SlowDown, now),
                     _ => learnt.answered(sent, under_way, now),
                 }
                 let after = learnt.limit(now);

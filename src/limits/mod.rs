@@ -7,6 +7,7 @@
 //! `stage::limit` holds attempts back with it, `stage::retry` asks it who is free soonest, `weir limits`, `/status` and the
 //! metrics show it. What was learnt is kept for the next run ([`Saved`]).
 
+mod abiding;
 mod account;
 pub mod bucket;
 mod concurrency;

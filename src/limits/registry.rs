@@ -156,6 +156,15 @@ impl Limits {
         }
     }
 
+    /// Whether calls of ours are under way at `target`, which it may have let in, and whether it has let in one of them for certain.
+    pub fn under_way(&self, call: &Call, target: &Target) -> (bool, bool) {
+        let now = Instant::now();
+        let (account, pool) = self.way(call, target, now);
+        let mut inner = account.lock();
+        let pool = inner.pools.get_mut(&pool);
+        pool.map_or((false, false), |pool| (pool.inflight > 0, pool.serves(now)))
+    }
+
     /// Everything, for people.
     pub fn views(&self) -> Vec<PoolView> {
         let now = Instant::now();

@@ -27,6 +27,7 @@ mod money;
 mod outage;
 mod outages;
 mod patience;
+mod places;
 mod prefer;
 mod process;
 mod quotas;

@@ -19,10 +19,6 @@ use crate::{
 
 /// Of those who are refused together, so many are told a time of their own; the rest that of the last of them.
 const OWN_TIMES: usize = 32;
-/// A call with nowhere else to go stands in a line that would be passed in so many times what it has. Whoever is served in a long line is
-/// served shortly before giving up, so that its chance is one in so many or better. Any line could be stood in: at the end of it
-/// everybody would have waited in vain for as long as possible.
-const CHANCE: u32 = 2;
 
 /// What a look at the front of a queue led to.
 enum Next {
@@ -89,7 +85,7 @@ impl Inner {
         if late(denied.retry_after) && denied.class != Class::RateLimitedConcurrency {
             let ahead = pool.queue.ahead(who.0, who.1, pool.units(cost), now);
             let line = pool.least(&ahead, cost, now);
-            let line = line.map(|line| if ask.last { line / CHANCE } else { line });
+            let line = line.map(|line| if ask.last { line / pool.chance() } else { line });
             if late(line) || late(pool.surely(cost, now)) {
                 return Some(denied);
             }
@@ -334,7 +330,9 @@ fn in_vain(
     if until < now + own {
         return vec![front];
     }
-    let mut vain = pool.patience.before(now + least / CHANCE, now + least);
+    let mut vain = pool
+        .patience
+        .before(now + least / pool.chance(), now + least);
     vain.retain(|seat| *seat != front);
     vain
 }

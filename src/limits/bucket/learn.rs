@@ -266,8 +266,12 @@ impl Bucket {
         }
         let rate = self.peek().most.unwrap_or(1.0) / window.max(1e-3) / (mark.amount.max(1) as f64);
         let per = Duration::from_secs_f64((1.0 / rate.max(1e-3)).min(60.0));
-        self.trial
-            .shut((mark.after, mark.at), refusal.wait, (per, past), now);
+        self.trial.shut(
+            (mark.after, mark.amount, mark.at),
+            refusal.wait,
+            (per, past),
+            now,
+        );
     }
 
     /// What was refused was not refused for the rate: what was guessed of it is wrong.
@@ -296,8 +300,12 @@ impl Bucket {
         self.stale();
         let (window, passed) = (self.window.as_secs_f64(), self.passed());
         let found = shut.past.most(shut.lasted).map(|most| most * window);
+        // It gives back one call in that time at least.
+        let one = (self.taken as f64 / self.sent.max(1) as f64) * window;
+        let open = now.saturating_duration_since(shut.since).as_secs_f64();
+        let least = shut.past.all().max(one / open.max(0.1));
         if let Some(guess) = &mut self.guess {
-            guess.reopened(found, shut.lasted, passed, now);
+            guess.reopened(found, (shut.lasted, least), passed, now);
         }
     }
 
@@ -307,7 +315,7 @@ impl Bucket {
     }
 
     /// The limit is only felt: no number of it was ever told.
-    pub(super) fn is_felt(&self) -> bool {
+    pub(in crate::limits) fn is_felt(&self) -> bool {
         self.told.is_none() && self.guess.is_some_and(|guess| guess.is_felt())
     }
 

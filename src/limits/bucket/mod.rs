@@ -89,8 +89,9 @@ pub struct Bucket {
     ring: Option<Window>,
     count: Option<Count>,
     foreign: Foreign,
-    /// Reserved since the beginning.
+    /// Reserved since the beginning, and by how many calls.
     taken: u64,
+    sent: u64,
     /// Used less reserved, of all that was settled.
     corrected: f64,
     reserved: u64,
@@ -147,6 +148,7 @@ impl Bucket {
             count: None,
             foreign: Foreign::default(),
             taken: 0,
+            sent: 0,
             corrected: 0.0,
             reserved: 0,
             used_share: None,
@@ -222,6 +224,7 @@ impl Bucket {
         let (before, leaving) = ring.map_or((0, 0), |ring| (ring.sum(now), ring.leaving()));
         let amount = amount.min(LARGEST);
         self.taken = self.taken.saturating_add(amount);
+        self.sent = self.sent.saturating_add(1);
         self.reserved = self.reserved.saturating_add(amount);
         self.trial.goes(self.taken, now);
         let surcharge = self.facts().surcharge;

@@ -29,6 +29,8 @@ struct Shut {
     since: Instant,
     /// When the last refused one was.
     last: Instant,
+    /// When `past` was looked at.
+    at: Instant,
     pause: Duration,
     due: Instant,
     patience: Duration,
@@ -53,6 +55,7 @@ const USUAL: [f32; 7] = [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0];
 pub(super) struct Reopened {
     /// As far as is known it was shut for so long.
     pub(super) lasted: Duration,
+    pub(super) since: Instant,
     pub(super) past: Past,
 }
 
@@ -72,7 +75,7 @@ impl Trial {
     /// `past`: what had passed by then.
     pub(super) fn shut(
         &mut self,
-        (after, sent): (u64, Instant),
+        (after, amount, sent): (u64, u64, Instant),
         told: Option<Duration>,
         (per, past): (Duration, Past),
         now: Instant,
@@ -84,6 +87,7 @@ impl Trial {
             self.0 = Some(Shut {
                 since: sent,
                 last: sent,
+                at: now,
                 pause,
                 due: now + told.unwrap_or(pause).min(BELIEVED),
                 patience,
@@ -92,8 +96,11 @@ impl Trial {
             });
             return;
         };
-        // Others of the same wave.
+        // Others of the same wave: it was not known yet that they would not pass.
         if shut.sent.is_none_or(|(ours, _)| ours != after) {
+            if let Some(age) = shut.at.checked_duration_since(sent) {
+                shut.past.forget(amount, age);
+            }
             return;
         }
         (shut.last, shut.sent) = (sent, None);
@@ -166,6 +173,7 @@ impl Shut {
         Look::Reopened(Reopened {
             past: self.past,
             lasted: self.last.saturating_duration_since(self.since),
+            since: self.since,
         })
     }
 }
@@ -176,6 +184,19 @@ impl Past {
     /// `within`: what passed within so many seconds.
     pub(super) fn new(mut within: impl FnMut(f32) -> f64) -> Self {
         Self(AGES.map(|age| within(age) as f32))
+    }
+
+    /// So much of that age did not pass.
+    fn forget(&mut self, amount: u64, age: Duration) {
+        let older = AGES.iter().zip(&mut self.0);
+        for (_, sum) in older.filter(|(at, _)| age.as_secs_f32() <= **at) {
+            *sum = (*sum - amount as f32).max(0.0);
+        }
+    }
+
+    /// All that is known of: of the last minute.
+    pub(super) fn all(&self) -> f64 {
+        f64::from(self.0[AGES.len() - 1])
     }
 
     /// What it shut at that moment, its window is longer than `lasted` and ended then: the most a second that passed in a window of a
@@ -206,7 +227,7 @@ mod tests {
     fn shut(now: Instant, told: Option<Duration>) -> Trial {
         let mut trial = Trial::default();
         let past = Past::new(|age| f64::from(age) * 10.0);
-        trial.shut((1, now), told, (Duration::from_millis(100), past), now);
+        trial.shut((1, 1, now), told, (Duration::from_millis(100), past), now);
         trial
     }
 
@@ -230,7 +251,7 @@ mod tests {
             trial.goes(after, now);
             assert!(pause(&mut trial, now) > Duration::ZERO, "another went");
             let past = Past::new(|_| 0.0);
-            trial.shut((after, now), None, (Duration::ZERO, past), now);
+            trial.shut((after, 1, now), None, (Duration::ZERO, past), now);
         }
         assert_eq!(pauses, [200, 600, 1_800, 5_400]);
     }
@@ -253,6 +274,26 @@ mod tests {
             Look::Reopened(_)
         ));
         assert!(matches!(trial.look(gone), Look::Open));
+    }
+
+    /// Sixty at once, of which fifty were refused, the first of them before anything was known of the others.
+    #[test]
+    fn of_a_wave_only_who_passed_counts() {
+        let start = Instant::now();
+        let now = start + Duration::from_millis(5);
+        let mut trial = Trial::default();
+        let past = Past::new(|_| 60.0);
+        for after in 1..=50 {
+            trial.shut((after, 1, start), None, (Duration::ZERO, past), now);
+        }
+        let gone = now + pause(&mut trial, now);
+        trial.goes(61, gone);
+        let Look::Reopened(reopened) = trial.answered(61) else {
+            panic!("it was let in");
+        };
+        // The first was never counted.
+        let most = reopened.past.most(reopened.lasted).unwrap();
+        assert!((most - 11.0).abs() < 0.1, "{most}");
     }
 
     #[test]

@@ -13,6 +13,12 @@ use crate::limits::{
 /// A wait that follows from what the provider tells is that long, or so much less.
 const SURE: f64 = 0.95;
 const SURE_WITHIN: Duration = Duration::from_secs(1);
+/// A limit that is only felt may be so many times as high, a short while after.
+const FAR: u32 = 4;
+/// A call with nowhere else to go stands in a line that would be passed in so many times what it has. Whoever is served in a long line is
+/// served shortly before giving up, so that its chance is one in so many or better. Any line could be stood in: at the end of it
+/// everybody would have waited in vain for as long as possible.
+const CHANCE: u32 = 2;
 /// Steps in which the time until a queue has passed is found.
 const STEPS: u64 = 64;
 const MOST_STEPS: u64 = 256;
@@ -53,11 +59,21 @@ impl Pool {
         }
         let bucket = self.buckets.iter().find(|(other, _)| *other == kind);
         Some(match bucket {
+            Some((_, bucket)) if bucket.is_felt() => least / FAR,
             Some((_, bucket)) if bucket.is_guessed() => least / 2,
             // What is set is held to by ourselves, to the instant.
             Some((_, bucket)) if bucket.is_set() => least,
             _ => least.mul_f64(SURE).saturating_sub(SURE_WITHIN),
         })
+    }
+
+    /// How many times what it has a call may wait that can go nowhere else.
+    pub(in crate::limits) fn chance(&self) -> u32 {
+        let mut buckets = self.buckets.iter();
+        match buckets.any(|(_, bucket)| bucket.is_felt()) {
+            true => FAR,
+            false => CHANCE,
+        }
     }
 
     fn time_to(

@@ -64,7 +64,10 @@ impl Pool {
         let kind = kind.filter(|kind| *kind != Kind::Concurrency);
         // Nothing was told: of the number of calls or of their rate.
         let doubtful = kind.is_some() && !numbers && !self.heard && why == Why::Limit;
-        let number = doubtful && self.concurrency.doubtful(taken.at, taken.among, now);
+        let number = doubtful && {
+            let among = (taken.among, self.inflight.saturating_sub(1));
+            self.concurrency.doubtful(taken.at, among, now)
+        };
         let surprise = kind.is_some_and(|kind| {
             let mark = self.mark(taken, kind, now);
             let bucket = self.bucket(kind, now);
@@ -78,11 +81,12 @@ impl Pool {
             self.concurrency.told(taken.at, told, now);
         } else if kind.is_none() || (!numbers && !self.heard && !doubtful) {
             // Those who went before it count, and not those who have ended or come since.
+            let left = self.inflight.saturating_sub(1);
             let among = match why {
                 Why::Limit => taken.among,
                 Why::Overload | Why::SlowDown => self.inflight,
             };
-            self.concurrency.refused(taken.at, among, why, now);
+            self.concurrency.refused(taken.at, (among, left), why, now);
         }
         if !class.is_rate_limit() {
             return surprise;

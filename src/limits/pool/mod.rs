@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{
     Bucket, Calibration, ConcurrencyView, Cost, Kind, QueueView, RefusalView,
+    abiding::{Abiding, Begun},
     bucket::{Mark, Room, Standing},
     concurrency::Concurrency,
     patience::Patience,
@@ -49,6 +50,7 @@ pub(super) struct Pool {
     /// The provider's replies tell a bound.
     told: Option<u32>,
     pub(super) inflight: u32,
+    abiding: Abiding,
     /// A limit was heard in a reply's head: refusals without numbers say nothing of concurrency then.
     heard: bool,
     cold: Option<Cold>,
@@ -79,6 +81,7 @@ pub(super) struct Taken {
     pub(super) cost: Cost,
     /// Calls that were under way then, itself included.
     among: u32,
+    begun: Begun,
     /// Of the buckets it counts in, mostly two or three.
     marks: Vec<(Kind, Mark)>,
     app: AppRef,
@@ -118,6 +121,7 @@ impl Pool {
             concurrency: Concurrency::default(),
             told: None,
             inflight: 0,
+            abiding: Abiding::new(now),
             heard: false,
             cold: None,
             queue: Queue::new(now),
@@ -239,6 +243,7 @@ impl Pool {
             at: now,
             cost,
             among: self.inflight,
+            begun: self.abiding.begins(now),
             marks,
             app,
             lane,
@@ -260,9 +265,15 @@ impl Pool {
         self.queue
             .charge(taken.app, taken.lane, units - taken.units, now);
         self.inflight = self.inflight.saturating_sub(1);
+        self.abiding.ends(taken.begun, now);
         self.used = now;
         let lasted = now.saturating_duration_since(taken.at);
         self.lasts = self.lasts.mul_f64(0.9) + lasted.mul_f64(0.1);
+    }
+
+    /// Whether the provider has let somebody in who is under way still.
+    pub(super) fn serves(&mut self, now: Instant) -> bool {
+        self.abiding.any(now)
     }
 
     /// Calls of this pool that may be under way; `None`: any number.

@@ -38,6 +38,8 @@ pub struct Situation {
     pub repeats: u32,
     /// Attempts left, over all targets.
     pub attempts_left: u32,
+    /// The target serves others, and this call in its turn: then time is the bound, and not attempts.
+    pub in_turn: bool,
     /// Another usable target is left.
     pub others: bool,
     /// What weir may still spend on waiting for this call.
@@ -67,7 +69,8 @@ fn pause(failure: &Failure, s: &Situation, params: &config::Retry) -> Option<Dur
     let verdict = &failure.verdict;
     // The last attempt belongs to whoever has not failed yet.
     let kept = s.others && s.attempts_left == 1 && next(failure) == Decision::Next;
-    if s.attempts_left == 0 || kept {
+    let spent = s.attempts_left == 0;
+    if (spent && !s.in_turn) || kept {
         return None;
     }
     let backoff = || {
@@ -83,6 +86,8 @@ fn pause(failure: &Failure, s: &Situation, params: &config::Retry) -> Option<Dur
             let told = verdict
                 .wait
                 .map_or_else(backoff, |wait| wait + jitter(wait, s.dice));
+            // However often a short wait is told, it is not asked more and more often than others ask.
+            let told = if spent { told.max(backoff()) } else { told };
             let too_long = s.others && (told > PATIENCE || s.repeats >= REPEATS_WITH_OTHERS);
             (!too_long).then_some(told)
         }

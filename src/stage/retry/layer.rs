@@ -33,6 +33,9 @@ const BUDGET_WINDOW: Duration = Duration::from_secs(10);
 /// Retries allowed each second whatever the traffic: a sidecar with three calls a minute may retry too.
 const BUDGET_FLOOR: u32 = 1;
 
+/// Where nobody tells when there will be room, a caller is not told less than this.
+const LEAST_ESTIMATE: Duration = Duration::from_secs(1);
+
 /// Resolved from `[retry]`.
 pub type Params = config::Retry;
 
@@ -68,6 +71,11 @@ struct Loop<'a> {
     hold: Option<(usize, Duration)>,
     /// See [`GaveUp::held_for`].
     held_for: Option<Duration>,
+}
+
+/// Refused for room: who is, comes in his turn at a target that serves.
+fn is_in_turn(class: Class) -> bool {
+    class.is_rate_limit() && class != Class::RateLimitedRamp
 }
 
 // === impl Shared ===
@@ -172,7 +180,18 @@ where
             }
             Err(error) => error,
         };
-        match state.after(index, repeats, &error) {
+        let mut decision = state.after(index, repeats, &error);
+        if let Decision::Again(pause) = decision
+            && state.is_open(index, &error)
+        {
+            state.wait(error.clone(), pause).await;
+            if state.bears(index, error.failure_class()) {
+                repeats += 1;
+                continue;
+            }
+            decision = state.instead(index, repeats, &error);
+        }
+        match decision {
             Decision::Again(pause) => {
                 // Should a limit of ours refuse the repeat, the provider's own word is the better one.
                 state.wait(error, pause).await;
@@ -256,51 +275,81 @@ impl Loop<'_> {
     }
 
     fn after(&self, index: usize, repeats: u32, error: &Error) -> Decision {
+        let Error::Upstream(failure) = error else {
+            return self.instead(index, repeats, error);
+        };
+        let class = failure.verdict.class;
+        let open = self.is_open(index, error);
+        let situation = self.situation(index, repeats);
+        let situation = Situation {
+            in_turn: open || (is_in_turn(class) && self.serves(index)),
+            ..situation
+        };
+        match decide(failure, &situation, &self.shared.params) {
+            // The budgets are for repeats; moving to the next target is not one.
+            Decision::Again(_) if !open && !self.may_repeat(index, class) => {
+                self.instead(index, repeats, error)
+            }
+            other => other,
+        }
+    }
+
+    /// The same without a repeat.
+    fn instead(&self, index: usize, repeats: u32, error: &Error) -> Decision {
         let failure = match error {
             Error::Upstream(failure) => failure,
             // Nobody was asked: the next target costs nothing. Or it was asked and took all of its share of the time.
             Error::CircuitOpen(_) | Error::Limit(_) | Error::Deadline(_) => return Decision::Next,
             _ => return Decision::Stop,
         };
-        let call = self.call();
         let situation = Situation {
+            attempts_left: 0,
+            ..self.situation(index, repeats)
+        };
+        decide(failure, &situation, &self.shared.params)
+    }
+
+    fn situation(&self, index: usize, repeats: u32) -> Situation {
+        let call = self.call();
+        let most = self.shared.params.max_attempts.get();
+        Situation {
             repeats,
-            attempts_left: self
-                .shared
-                .params
-                .max_attempts
-                .get()
-                .saturating_sub(call.meter.attempts()),
+            attempts_left: most.saturating_sub(call.meter.attempts()),
+            in_turn: false,
             others: self.others(index),
             wait_left: self.wait_left(),
             time_left: call.deadline.left(Instant::now()),
             callers_repeat: call.sdk.retry_count > 0,
             dice: fastrand::f64(),
-        };
-        let decision = decide(failure, &situation, &self.shared.params);
-        match decision {
-            // The budgets are for repeats; moving to the next target is not one.
-            Decision::Again(_) if !self.may_repeat(index, failure.verdict.class) => decide(
-                failure,
-                &Situation {
-                    attempts_left: 0,
-                    ..situation
-                },
-                &self.shared.params,
-            ),
-            other => other,
         }
     }
 
+    /// The target has answered somebody lately.
+    fn serves(&self, index: usize) -> bool {
+        self.targets[index].fruitless.serves(Instant::now())
+    }
+
+    /// Refused for room by a target that has answered nobody yet, while others are under way there: whether it has let them in is known
+    /// after the pause. The first of many calls are refused long before the first of them is answered.
+    fn is_open(&self, index: usize, error: &Error) -> bool {
+        let target = &self.targets[index];
+        let asked = || self.shared.limits.under_way(self.call(), target).0;
+        error.failure_class().is_some_and(is_in_turn) && !self.serves(index) && asked()
+    }
+
+    /// After the pause: whether it has answered meanwhile or let somebody in. Else the repeat is one like any other.
+    fn bears(&self, index: usize, class: Option<Class>) -> bool {
+        let target = &self.targets[index];
+        let lets_in = || self.shared.limits.under_way(self.call(), target).1;
+        self.serves(index) || lets_in() || class.is_some_and(|class| self.may_repeat(index, class))
+    }
+
     fn may_repeat(&self, index: usize, class: Class) -> bool {
-        let fruitless = &self.targets[index].fruitless;
         // The limit's queue lets it go again at the provider's own pace: that is no storm, and refusing would help nobody.
-        if class.is_rate_limit()
-            && class != Class::RateLimitedRamp
-            && fruitless.serves(Instant::now())
-        {
+        if is_in_turn(class) && self.serves(index) {
             return true;
         }
+        let fruitless = &self.targets[index].fruitless;
         if !fruitless.repeat(self.shared.params.budget) {
             return false;
         }
@@ -407,11 +456,25 @@ impl Loop<'_> {
         }
     }
 
+    /// Refused for room without a word on when there will be some, by a target that serves: our own estimate.
+    fn estimate(&self, last: &Error) -> Option<Duration> {
+        let Error::Upstream(failure) = last else {
+            return None;
+        };
+        let serves = || failure.target.fruitless.serves(Instant::now());
+        if !is_in_turn(failure.verdict.class) || failure.verdict.wait.is_some() || !serves() {
+            return None;
+        }
+        let expected = |target| self.shared.limits.expected_wait(self.call(), target);
+        Some(expected(&failure.target)?.max(LEAST_ESTIMATE))
+    }
+
     fn gave_up(mut self) -> Error {
         let last = self
             .error
             .take()
             .expect("the loop runs at least once and ends with an error");
+        self.held_for = self.held_for.or_else(|| self.estimate(&last));
         Error::Retry(Arc::new(GaveUp {
             may_return: self.held_for.is_some() || self.may_return(&last),
             held_for: self.held_for,

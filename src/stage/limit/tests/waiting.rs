@@ -266,7 +266,7 @@ async fn concurrency_is_found_by_trying_where_a_refusal_tells_nothing() {
     let view = all.views()[0].clone();
     assert_eq!(
         (view.concurrency.limit, view.concurrency.learned),
-        (Some(7), true)
+        (Some(9), true)
     );
     assert!(view.last_refusal.is_some());
     tasks.iter().for_each(JoinHandle::abort);
