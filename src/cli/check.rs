@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
 };
 
 use serde_json::json;
@@ -16,6 +17,9 @@ use crate::config::{
 
 /// Exit code of a bad configuration (`EX_USAGE` of sysexits.h).
 pub const BAD_CONFIG: u8 = 64;
+
+/// Apps named in the summary.
+const MOST_APPS: usize = 50;
 
 /// Checks the configuration without starting anything.
 #[derive(Clone, Debug, clap::Args)]
@@ -100,16 +104,7 @@ fn summary(loaded: &Loaded) -> String {
             targets.join(", ")
         );
     }
-    let apps: Vec<_> = config.apps.iter().map(|app| &*app.name).collect();
-    let _ = match apps.as_slice() {
-        [] => writeln!(text, "  apps: none named, every caller is let in"),
-        names => writeln!(text, "  apps: {}", names.join(", ")),
-    };
-    for app in &config.apps {
-        if let Some(quota) = quota(app) {
-            let _ = writeln!(text, "  quota of {}: {quota}", app.name);
-        }
-    }
+    apps(&mut text, &config.apps);
     let cache = match config.cache.as_ref().map(|cache| cache.policy) {
         None => "off",
         Some(CachePolicy::Off) => "off, but for some routes",
@@ -170,6 +165,25 @@ fn to_json(loaded: &Loaded) -> serde_json::Value {
         })),
         "warnings": loaded.warnings.iter().map(|warning| warning.0.to_json()).collect::<Vec<_>>(),
     })
+}
+
+fn apps(text: &mut String, apps: &[Arc<App>]) {
+    use std::fmt::Write as _;
+    let (shown, others) = apps.split_at(apps.len().min(MOST_APPS));
+    let names: Vec<_> = shown.iter().map(|app| &*app.name).collect();
+    let more = match others.len() {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    let _ = match names.as_slice() {
+        [] => writeln!(text, "  apps: none named, every caller is let in"),
+        names => writeln!(text, "  apps: {}{more}", names.join(", ")),
+    };
+    for app in shown {
+        if let Some(quota) = quota(app) {
+            let _ = writeln!(text, "  quota of {}: {quota}", app.name);
+        }
+    }
 }
 
 /// An app's numbers, and what becomes of calls beyond them; `None`: it has none.
