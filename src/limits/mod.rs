@@ -19,6 +19,7 @@ mod keeper;
 mod kind;
 #[cfg(test)]
 pub(crate) mod made_up;
+mod overload;
 mod pool;
 mod queue;
 mod registry;

@@ -16,6 +16,7 @@ use super::{
     Bucket, Calibration, ConcurrencyView, Cost, Kind, QueueView, RefusalView,
     bucket::{Mark, Room, Standing},
     concurrency::Concurrency,
+    overload::Overloads,
     queue::{AppRef, Lane, Queue},
     waiter::{Timer, Waiting},
 };
@@ -45,6 +46,7 @@ pub(super) struct Pool {
     set: config::Limits,
     pub(super) calibration: Calibration,
     pub(super) concurrency: Concurrency,
+    overloads: Overloads,
     /// The provider's replies tell a bound.
     told: Option<u32>,
     pub(super) inflight: u32,
@@ -115,6 +117,7 @@ impl Pool {
             set: config::Limits::default(),
             calibration: Calibration::default(),
             concurrency: Concurrency::default(),
+            overloads: Overloads::default(),
             told: None,
             inflight: 0,
             heard: false,
