@@ -33,6 +33,7 @@ impl LimitsPage {
     pub fn of(state: &app::State, parts: &app::Parts) -> Self {
         let mut pools = state.limits.views();
         pools.extend(state.limits.remembered(&parts.config.upstreams));
+        pools.retain(says_something);
         Self::with(pools, parts.quota_views(), SystemTime::now())
     }
 
@@ -53,6 +54,13 @@ impl LimitsPage {
             quotas_left_out,
         }
     }
+}
+
+/// Calls without a model (`/v1/models`, a path that does not exist) make a pool too; where nothing is known of it, nobody asks for it.
+fn says_something(pool: &PoolView) -> bool {
+    let known = !pool.buckets.is_empty() || pool.last_refusal.is_some();
+    let used = pool.concurrency.inflight > 0 || pool.queue != Default::default();
+    pool.pool != "*" || known || used || pool.concurrency.limit.is_some()
 }
 
 /// Named as they may be shown, in order, at most [`MOST_POOLS`]; and how many there are beyond.
@@ -95,7 +103,10 @@ impl QuotaView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::made_up::pool;
+    use crate::limits::{
+        Kind,
+        made_up::{bucket, pool},
+    };
 
     #[test]
     fn pools_are_in_order_and_those_in_use_come_first_when_there_are_too_many() {
@@ -109,6 +120,18 @@ mod tests {
         assert_eq!((page.pools.len(), page.pools_left_out), (MOST_POOLS, 7));
         assert!(page.pools.iter().any(|p| p.pool == format!("m-{last:05}")));
         assert!(page.pools.is_sorted_by_key(|pool| pool.pool.clone()));
+    }
+
+    #[test]
+    fn calls_without_a_model_are_listed_when_there_is_something_to_say() {
+        let quiet = pool("openai", "*");
+        assert!(!says_something(&quiet));
+        assert!(says_something(&pool("openai", "gpt-4o")));
+        let mut known = quiet.clone();
+        known.buckets = vec![bucket(Kind::Requests, 60, 59)];
+        let mut waiting = quiet;
+        waiting.queue.interactive = 1;
+        assert!(says_something(&known) && says_something(&waiting));
     }
 
     #[test]

@@ -5,17 +5,21 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
 };
 
 use serde_json::json;
 
 use crate::config::{
-    CachePolicy, Config, Effective, LoadOptions, Loaded, Mistakes, RouteTarget, Upstream,
-    UpstreamKey,
+    App, CachePolicy, Config, Effective, LoadOptions, Loaded, Mistakes, OnLimit, Prefer,
+    RouteTarget, Upstream, UpstreamKey,
 };
 
 /// Exit code of a bad configuration (`EX_USAGE` of sysexits.h).
 pub const BAD_CONFIG: u8 = 64;
+
+/// Apps named in the summary.
+const MOST_APPS: usize = 50;
 
 /// Checks the configuration without starting anything.
 #[derive(Clone, Debug, clap::Args)]
@@ -89,18 +93,18 @@ fn summary(loaded: &Loaded) -> String {
     }
     for route in &config.routes {
         let targets: Vec<_> = route.targets.iter().map(target).collect();
+        let soonest = match route.prefer {
+            Prefer::Order => "",
+            Prefer::Soonest => ", whichever is free soonest",
+        };
         let _ = writeln!(
             text,
-            "  route {} -> {}",
+            "  route {} -> {}{soonest}",
             route.models.join(", "),
             targets.join(", ")
         );
     }
-    let apps: Vec<_> = config.apps.iter().map(|app| &*app.name).collect();
-    let _ = match apps.as_slice() {
-        [] => writeln!(text, "  apps: none named, every caller is let in"),
-        names => writeln!(text, "  apps: {}", names.join(", ")),
-    };
+    apps(&mut text, &config.apps);
     let cache = match config.cache.as_ref().map(|cache| cache.policy) {
         None => "off",
         Some(CachePolicy::Off) => "off, but for some routes",
@@ -137,8 +141,23 @@ fn to_json(loaded: &Loaded) -> serde_json::Value {
             "name": &*route.name,
             "models": route.models,
             "targets": route.targets.iter().map(target).collect::<Vec<_>>(),
+            "prefer": match route.prefer {
+                Prefer::Order => "order",
+                Prefer::Soonest => "soonest",
+            },
         })).collect::<Vec<_>>(),
         "apps": config.apps.iter().map(|app| &*app.name).collect::<Vec<_>>(),
+        "quotas": config.apps.iter().filter(|app| quota(app).is_some()).map(|app| json!({
+            "app": &*app.name,
+            "requests_per_minute": app.requests_per_minute,
+            "tokens_per_minute": app.tokens_per_minute,
+            "tokens_per_day": app.tokens_per_day,
+            "concurrency": app.concurrency,
+            "on_limit": match app.on_limit {
+                OnLimit::Wait => "wait",
+                OnLimit::Reject => "reject",
+            },
+        })).collect::<Vec<_>>(),
         "alerts": config.alerts.as_ref().map(|to| json!({
             "host": to.webhook.host(),
             "format": to.format.as_str(),
@@ -146,6 +165,46 @@ fn to_json(loaded: &Loaded) -> serde_json::Value {
         })),
         "warnings": loaded.warnings.iter().map(|warning| warning.0.to_json()).collect::<Vec<_>>(),
     })
+}
+
+fn apps(text: &mut String, apps: &[Arc<App>]) {
+    use std::fmt::Write as _;
+    let (shown, others) = apps.split_at(apps.len().min(MOST_APPS));
+    let names: Vec<_> = shown.iter().map(|app| &*app.name).collect();
+    let more = match others.len() {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    let _ = match names.as_slice() {
+        [] => writeln!(text, "  apps: none named, every caller is let in"),
+        names => writeln!(text, "  apps: {}{more}", names.join(", ")),
+    };
+    for app in shown {
+        if let Some(quota) = quota(app) {
+            let _ = writeln!(text, "  quota of {}: {quota}", app.name);
+        }
+    }
+}
+
+/// An app's numbers, and what becomes of calls beyond them; `None`: it has none.
+fn quota(app: &App) -> Option<String> {
+    let mut numbers: Vec<_> = [
+        (app.requests_per_minute, "requests per minute"),
+        (app.tokens_per_minute, "tokens per minute"),
+        (app.concurrency, "calls at once"),
+    ]
+    .into_iter()
+    .filter_map(|(number, of)| Some(format!("{} {of}", number?)))
+    .collect();
+    numbers.extend(
+        app.tokens_per_day
+            .map(|number| format!("{number} tokens per day")),
+    );
+    let then = match app.on_limit {
+        OnLimit::Wait => "calls beyond it wait",
+        OnLimit::Reject => "calls beyond it are refused",
+    };
+    (!numbers.is_empty()).then(|| format!("{}; {then}", numbers.join(", ")))
 }
 
 /// Where the key comes from; never the key.
@@ -215,5 +274,24 @@ mod tests {
         for shown in [text, json] {
             assert!(!shown.contains("secret"), "{shown}");
         }
+    }
+
+    #[test]
+    fn the_summary_tells_quotas_and_how_targets_are_chosen() {
+        let text = "[[upstream]]\nname = \"a\"\nprovider = \"ollama\"\n[[upstream]]\nname = \"b\"\nprovider = \"vllm\"\n\
+                    [[route]]\nmodels = [\"*\"]\ntargets = [\"a\", \"b\"]\nprefer = \"soonest\"\n\
+                    [[app]]\nname = \"search\"\nkey = \"blake3:92dad9443e4dd6d70a7f11872101ebff87e21798e4fbb26fa4bf590eb440e71b\"\n\
+                    requests_per_minute = 600\ntokens_per_day = 5000\non_limit = \"reject\"\n";
+        let loaded = loaded(text, &[]);
+        let (text, json) = (summary(&loaded), to_json(&loaded));
+        for words in [
+            "route * -> a, b, whichever is free soonest",
+            "quota of search: 600 requests per minute, 5000 tokens per day; calls beyond it are refused",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert_eq!(json["routes"][0]["prefer"], "soonest");
+        assert_eq!(json["quotas"][0]["requests_per_minute"], 600);
+        assert_eq!(json["quotas"][0]["concurrency"], serde_json::Value::Null);
     }
 }

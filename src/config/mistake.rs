@@ -26,6 +26,8 @@ pub struct Mistake {
     pub suggestion: Option<String>,
     /// What to do.
     pub help: Option<String>,
+    /// Only a variable of this process's environment is missing: another process may have it.
+    unset: bool,
     snippet: Option<Snippet>,
 }
 
@@ -49,6 +51,7 @@ pub(crate) struct Draft {
     help: Option<String>,
     /// Something is missing: says nothing when the file could not be read whole.
     pub(crate) absence: bool,
+    unset: bool,
 }
 
 // === impl Draft ===
@@ -64,6 +67,7 @@ impl Draft {
             suggestion: None,
             help: None,
             absence: false,
+            unset: false,
         }
     }
 
@@ -93,6 +97,11 @@ impl Draft {
         self
     }
 
+    pub(crate) fn unset(mut self) -> Self {
+        self.unset = true;
+        self
+    }
+
     /// Looks its place up. Names of the file are quoted in many places, and any of them may be a key: all texts are masked here.
     pub(crate) fn locate(self, source: &Source<'_>) -> Mistake {
         let (snippet, variable) = match &self.place {
@@ -113,6 +122,7 @@ impl Draft {
             accepted: self.accepted.as_deref().map(scrub),
             suggestion: self.suggestion.as_deref().map(scrub),
             help: self.help.as_deref().map(scrub),
+            unset: self.unset,
             snippet,
         }
     }
@@ -233,6 +243,7 @@ impl Mistakes {
             accepted: None,
             suggestion: None,
             help,
+            unset: false,
             snippet: None,
         }])
     }
@@ -246,6 +257,12 @@ impl Mistakes {
     #[expect(clippy::len_without_is_empty, reason = "there is always at least one")]
     pub fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Those that are mistakes for every process, whatever its environment has; `None`: there are none.
+    pub fn of_the_file(mut self) -> Option<Self> {
+        self.0.retain(|mistake| !mistake.unset);
+        (!self.0.is_empty()).then_some(self)
     }
 
     /// The file they are in.

@@ -23,6 +23,8 @@ pub(crate) struct Source<'a> {
     /// As messages name it.
     pub(crate) name: &'a str,
     text: &'a str,
+    /// Where line breaks stand: the place of every value is told, and a file may hold thousands of apps.
+    breaks: Vec<usize>,
     secrets: Vec<Range<usize>>,
     /// The tree does not tell all: mask more.
     broken: bool,
@@ -49,6 +51,7 @@ impl<'a> Source<'a> {
         Self {
             name,
             text,
+            breaks: text.match_indices('\n').map(|(at, _)| at).collect(),
             secrets,
             broken,
         }
@@ -56,11 +59,7 @@ impl<'a> Source<'a> {
 
     /// The line of a byte, from 1.
     pub(crate) fn line(&self, at: usize) -> usize {
-        self.text.as_bytes()[..at.min(self.text.len())]
-            .iter()
-            .filter(|b| **b == b'\n')
-            .count()
-            + 1
+        self.breaks.partition_point(|end| *end < at) + 1
     }
 
     /// The line that holds `start`, and where in it `start..end` stands.
@@ -314,4 +313,24 @@ fn is_random(token: &str) -> bool {
 
 fn floor(text: &str, at: usize) -> usize {
     text.floor_char_boundary(at.min(text.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_line_of_a_byte_is_one_more_than_the_breaks_before_it(text in "[a\n\r\u{e9}]{0,40}") {
+            let tree = Table::default();
+            let source = Source::new("weir.toml", &text, &tree, true);
+            for at in 0..=text.len() + 2 {
+                let before = &text.as_bytes()[..at.min(text.len())];
+                let breaks = before.iter().filter(|byte| **byte == b'\n').count();
+                prop_assert_eq!(source.line(at), breaks + 1);
+            }
+        }
+    }
 }

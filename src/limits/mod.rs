@@ -20,6 +20,7 @@ mod keeper;
 mod kind;
 #[cfg(test)]
 pub(crate) mod made_up;
+mod overload;
 mod patience;
 mod pool;
 mod queue;

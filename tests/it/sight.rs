@@ -139,6 +139,41 @@ async fn whoever_does_not_answer_as_a_gateway_is_named_with_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_configuration_is_told_where_no_gateway_answers() {
+    in_time(async {
+        let directory = Directory::new("sight-wrong");
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let nobody = free.local_addr().unwrap();
+        drop(free);
+        let with = |admin, more: &str| {
+            let mut command = command(&directory, admin, &[]);
+            let text = toml("http://127.0.0.1:9/v1", "").replace(
+                "admin = { listen = \"127.0.0.1:0\" }",
+                &format!("admin = {{ listen = \"{admin}\" }}"),
+            );
+            directory.write("weir.toml", &format!("{text}\n{more}"));
+            command.env_remove("FIRST_KEY");
+            command
+        };
+        let unknown = "[[app]]\nname = \"a\"\nkey = \"${APP_KEY}\"\nrequests_per_minuet = 5\n";
+        let (code, _, said) = run(&mut with(nobody, unknown)).await;
+        assert_eq!(code, 64, "{said}");
+        assert!(said.contains("no gateway answers at"), "{said}");
+        assert!(said.contains("requests_per_minuet"), "{said}");
+        assert!(
+            !said.contains("is not set"),
+            "keys may be elsewhere: {said}"
+        );
+        let (code, _, said) = run(&mut with(nobody, "")).await;
+        assert_eq!(code, 1, "only the key is not known here: {said}");
+        let gateway = telling(200, page().to_string()).await;
+        let (code, _, said) = run(&mut with(gateway.addr, unknown)).await;
+        assert_eq!(code, 0, "it runs with the file as it was: {said}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_and_status_tell_the_same() {
     in_time(async {
         let first = sim().await;

@@ -16,7 +16,10 @@ use self::{
     table::{Look, table},
 };
 use super::{Global, ask::ask, check, load_listeners};
-use crate::{admin::LimitsPage, config::Listen};
+use crate::{
+    admin::LimitsPage,
+    config::{Config, Listen, LoadOptions, Mistakes},
+};
 
 /// Shows what is known of the providers' limits, who waits for them, and apps' quotas, from a running gateway
 #[derive(Clone, Debug, clap::Args)]
@@ -25,7 +28,8 @@ use crate::{admin::LimitsPage, config::Listen};
 with the same account. `known from`: headers (of replies), refusal (its text), tried (nobody tells), set (configuration), \
 remembered (the last run).
 
-Exit code 0: shown. 1: no gateway answers on the admin address, or not as expected. 64: the configuration is wrong.")]
+Exit code 0: shown. 1: no gateway answers on the admin address, or not as expected. 64: the configuration is wrong (a gateway \
+that answers is shown all the same).")]
 pub struct Args {
     /// Show it again every SECS seconds, until ctrl-c
     #[arg(long, value_name = "SECS", num_args = 0..=1, default_missing_value = "2", value_parser = seconds)]
@@ -58,7 +62,7 @@ pub fn run(args: &Args, global: &Global) -> ExitCode {
     let Some(every) = args.watch else {
         return match fetch(&listen) {
             Ok(page) => check::print(shown(&page, args.json, None, look()).trim_end()),
-            Err(why) => failed(&why),
+            Err(why) => nobody(&why, global),
         };
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -66,7 +70,12 @@ pub fn run(args: &Args, global: &Global) -> ExitCode {
         .build();
     match runtime {
         Ok(runtime) => {
-            let ended = runtime.block_on(watch(listen, args.json, Duration::from_secs_f64(every)));
+            let ended = runtime.block_on(watch(
+                listen,
+                args.json,
+                Duration::from_secs_f64(every),
+                global,
+            ));
             // A question that is still open is nobody's any more.
             runtime.shutdown_background();
             ended
@@ -76,7 +85,7 @@ pub fn run(args: &Args, global: &Global) -> ExitCode {
 }
 
 /// Until ctrl-c, or until nobody reads.
-async fn watch(listen: Listen, json: bool, every: Duration) -> ExitCode {
+async fn watch(listen: Listen, json: bool, every: Duration, global: &Global) -> ExitCode {
     let ends = async {
         // Without a handler ctrl-c ends the process anyway.
         if tokio::signal::ctrl_c().await.is_err() {
@@ -98,7 +107,7 @@ async fn watch(listen: Listen, json: bool, every: Duration) -> ExitCode {
             Ok(page) => Ok(page),
             // A gateway that restarts comes back, and somebody looks on; one that was never there is a mistake.
             Err(why) if screen.as_ref().is_some_and(Screen::is_in_place) => Err(why),
-            Err(why) => return failed(&why),
+            Err(why) => return nobody(&why, global),
         };
         let screen = screen.get_or_insert_with(|| Screen::open(!json));
         let drawn = match page {
@@ -149,6 +158,15 @@ fn fetch(listen: &Listen) -> Result<LimitsPage, String> {
             "no gateway answers at {listen} (admin): {error}. Limits are in the memory of a running gateway: start one with `weir serve`, or name its configuration with --config"
         )),
     }
+}
+
+/// No gateway answers there as one should. Where it listens may be just what is wrong with the configuration; a running one may be asked
+/// with a file that is being edited, and where its keys are not set.
+fn nobody(why: &str, global: &Global) -> ExitCode {
+    let told = failed(why);
+    let options = LoadOptions::of_process(global.config.clone());
+    let mistakes = Config::load(&options).err().and_then(Mistakes::of_the_file);
+    mistakes.map_or(told, |mistakes| check::fail(&mistakes, false))
 }
 
 fn failed(what: &str) -> ExitCode {

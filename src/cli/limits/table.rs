@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::{
     numbers::{bar, percent, short, time, whole},
-    words::{cut, folded, in_flight, join, queue, refused},
+    words::{cut, folded, in_flight, join, queue, quota_next, quota_waits, refused},
 };
 use crate::{
     admin::LimitsPage,
@@ -134,6 +134,7 @@ impl Look {
         let title = format!("{} · {}{account}", pool.upstream, pool.pool);
         let others: Vec<_> = pool.models.iter().filter(|m| **m != pool.pool).collect();
         let models = match others.as_slice() {
+            _ if pool.pool == "*" => "  calls without a model".to_owned(),
             [] => String::new(),
             some if some.len() < pool.models.len() => format!("  also {}", join(some)),
             all => format!("  {}", join(all)),
@@ -190,10 +191,12 @@ impl Look {
                 .iter()
                 .map(|a| Line::Row(self.allowance(a))),
         );
-        if quota.waiting > 0 {
-            let longest = time(quota.oldest_wait_seconds);
-            let text = format!("{} wait, the longest for {longest}", quota.waiting);
-            lines.push(Line::Parts(vec![(Paint::Yellow, text)]));
+        let parts: Vec<_> = [quota_waits(quota), quota_next(quota)]
+            .into_iter()
+            .flatten()
+            .collect();
+        if !parts.is_empty() {
+            lines.push(Line::Parts(parts));
         }
     }
 
@@ -206,7 +209,11 @@ impl Look {
                 self.number(left),
                 self.number(of),
                 self.bar(left, of),
-                none(),
+                if self.is_wide() {
+                    self.number(allowance.burst)
+                } else {
+                    none()
+                },
                 none(),
                 none(),
                 none(),

@@ -6,7 +6,10 @@ use super::{
     numbers::{time, whole},
     table::Paint,
 };
-use crate::limits::{ConcurrencyView, QueueView, RefusalView};
+use crate::{
+    limits::{ConcurrencyView, QueueView, RefusalView},
+    stage::quota::{AllowanceView, QuotaView},
+};
 
 pub(super) fn in_flight(concurrency: ConcurrencyView) -> (Paint, String) {
     let text = match concurrency.limit {
@@ -64,6 +67,29 @@ pub(super) fn refused(refusal: &RefusalView, now: Option<SystemTime>) -> (Paint,
     let paint = if fresh { Paint::Red } else { Paint::Dim };
     let text = format!("refused {when}: {}{told}{surprise}", refusal.class);
     (paint, text)
+}
+
+/// Who waits for an app's own quota.
+pub(super) fn quota_waits(quota: &QuotaView) -> Option<(Paint, String)> {
+    let longest = time(quota.oldest_wait_seconds);
+    let verb = if quota.waiting == 1 { "waits" } else { "wait" };
+    let text = format!("{} {verb}, the longest for {longest}", quota.waiting);
+    (quota.waiting > 0).then_some((Paint::Yellow, text))
+}
+
+/// When the next call finds room. What is left of a minute does not say it: turns are spread, and others are in the line.
+pub(super) fn quota_next(quota: &QuotaView) -> Option<(Paint, String)> {
+    let soonest = |allowance: &&AllowanceView| allowance.next_in_seconds.unwrap_or_default();
+    let binds = quota
+        .allowances
+        .iter()
+        .max_by(|a, b| soonest(a).total_cmp(&soonest(b)))?;
+    let kind = binds.kind.replace('_', " ");
+    let text = match (time(soonest(&binds)), &*quota.on_limit) {
+        (next, "wait") => format!("the next call would wait {next} ({kind})"),
+        (next, _) => format!("refused for {next} more ({kind})"),
+    };
+    (soonest(&binds) > 0.0).then_some((Paint::Yellow, text))
 }
 
 /// Some of the names, and how many more there are.

@@ -193,6 +193,7 @@ impl Reader<'_> {
                     path,
                     format!("environment variable `{name}` is not set"),
                 )
+                .unset()
                 .suggestion(near)
                 .help(
                     if path.ends_with("key")

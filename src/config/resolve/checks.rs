@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use super::upstream::Parsed;
 use crate::config::{
-    App, Listen, Route, UpstreamKey,
+    App, Listen, Route, Upstream, UpstreamKey,
     mistake::Draft,
     reader::{Reader, Walk},
     tree::Place,
@@ -161,6 +161,35 @@ pub(super) fn unused_upstreams(walk: &Walk<'_>, upstreams: &[Parsed], routes: &[
                 format!("no route has `{}` as a target", upstream.name),
             );
             walk.warn(draft.help("name it in the targets of a [[route]]; without any, all calls go to the first upstream"));
+        }
+    }
+}
+
+/// One account under two names: what one of them spends looks like a stranger's to the other.
+pub(super) fn same_account(walk: &Walk<'_>, upstreams: &[Parsed]) {
+    let account = |upstream: &Upstream| {
+        let same_key = matches!(upstream.key, UpstreamKey::Held(_));
+        same_key.then(|| {
+            let (url, key) = (upstream.base_url.clone(), upstream.key.clone());
+            let within = (upstream.organization.clone(), upstream.project.clone());
+            (url, key, within, upstream.headers.clone())
+        })
+    };
+    for (at, parsed) in upstreams.iter().enumerate() {
+        let Some(upstream) = &parsed.resolved else {
+            continue;
+        };
+        let Some(own) = account(upstream) else {
+            continue;
+        };
+        let mut earlier = upstreams[..at].iter().filter_map(|p| p.resolved.as_ref());
+        if let Some(twin) = earlier.find(|twin| account(twin).as_ref() == Some(&own)) {
+            let message = format!(
+                "`{}` and `{}` are the same account: each learns its limits by itself, and takes the other's calls for foreign use",
+                twin.name, upstream.name
+            );
+            let draft = Draft::new(&parsed.place, &parsed.path, message);
+            walk.warn(draft.help("name one of them in all routes (\"UPSTREAM:MODEL\" asks for other models), or give them keys of different projects"));
         }
     }
 }

@@ -121,6 +121,7 @@ fn config(walk: &Walk<'_>, root: &Table, path: Option<&Path>) -> Option<Config> 
     checks::loops(walk, &upstreams, &listen, admin.as_ref());
     checks::open_listener(&top, &upstreams, &listen, &apps);
     checks::unused_upstreams(walk, &upstreams, &routes);
+    checks::same_account(walk, &upstreams);
     checks::app_keys_to_providers(walk, &upstreams, &apps);
 
     let upstreams: Vec<_> = upstreams

@@ -245,6 +245,34 @@ targets = [\"openai\"]
     assert_snapshot!(told.join("\n\n"));
 }
 
+#[test]
+fn one_account_under_two_names_is_warned_of() {
+    let text = |more: &str| {
+        format!(
+            "[[upstream]]\nname = \"quick\"\nprovider = \"openai\"\napi_key = \"${{KEY}}\"\nfirst_token_timeout = \"5s\"\n\
+             [[upstream]]\nname = \"slow\"\nprovider = \"openai\"\napi_key = \"${{KEY}}\"\n{more}\
+             [[route]]\nmodels = [\"*\"]\ntargets = [\"quick\", \"slow\"]\n"
+        )
+    };
+    let warned = |more: &str| {
+        let (_, warnings) = read(&text(more), &[("KEY", "sk-verysecret")]).expect("sound");
+        let told: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+        told.join("\n")
+    };
+    let told = warned("");
+    assert!(
+        told.contains("`quick` and `slow` are the same account"),
+        "{told}"
+    );
+    assert!(!told.contains("verysecret"), "{told}");
+    assert_eq!(
+        warned("project = \"proj_2\"\n"),
+        "",
+        "a project has limits of its own"
+    );
+    assert_eq!(warned("base_url = \"https://eu.api.openai.com/v1\"\n"), "");
+}
+
 fn word() -> impl Strategy<Value = String> {
     let words = [
         "upstream",

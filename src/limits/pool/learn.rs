@@ -35,6 +35,7 @@ impl Pool {
     /// The provider answered.
     pub(in crate::limits) fn answered(&mut self, taken: &Taken, now: Instant) {
         self.cold = None;
+        self.overloads.answered(taken.among, now);
         self.concurrency.took(taken.among, now);
         self.concurrency.answered(taken.at, self.inflight, now);
         for (kind, bucket) in &mut self.buckets {
@@ -86,7 +87,9 @@ impl Pool {
                 Why::Limit => taken.among,
                 Why::Overload | Why::SlowDown => self.inflight,
             };
-            self.concurrency.refused(taken.at, (among, left), why, now);
+            if why != Why::Overload || !self.overloads.refused(taken.among, now) {
+                self.concurrency.refused(taken.at, (among, left), why, now);
+            }
         }
         if !class.is_rate_limit() {
             return surprise;

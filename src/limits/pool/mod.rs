@@ -17,6 +17,7 @@ use super::{
     abiding::{Abiding, Begun},
     bucket::{Mark, Room, Standing},
     concurrency::Concurrency,
+    overload::Overloads,
     patience::Patience,
     queue::{AppRef, Lane, Queue},
     waiter::{Timer, Waiting},
@@ -47,6 +48,7 @@ pub(super) struct Pool {
     set: config::Limits,
     pub(super) calibration: Calibration,
     pub(super) concurrency: Concurrency,
+    overloads: Overloads,
     /// The provider's replies tell a bound.
     told: Option<u32>,
     pub(super) inflight: u32,
@@ -119,6 +121,7 @@ impl Pool {
             set: config::Limits::default(),
             calibration: Calibration::default(),
             concurrency: Concurrency::default(),
+            overloads: Overloads::default(),
             told: None,
             inflight: 0,
             abiding: Abiding::new(now),

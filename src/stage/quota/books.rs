@@ -8,7 +8,7 @@ use super::{
     AllowanceView, Exceeded, Kind,
     clock::Now,
     day::{self, Day},
-    pace::Pace,
+    pace::{Pace, burst},
     window::{self, Window},
 };
 use crate::config::{App, OnLimit};
@@ -158,12 +158,7 @@ impl Books {
         let own = own
             .iter()
             .take_while(|waiter| Some(waiter.ticket) != ticket);
-        above
-            .chain(own)
-            .fold(Before::default(), |sum, waiter| Before {
-                calls: sum.calls + 1,
-                tokens: sum.tokens.saturating_add(waiter.tokens),
-            })
+        above.chain(own).fold(Before::default(), Before::and)
     }
 
     /// Whatever stands in the way of a call behind `before`; the kind is that of the longest wait.
@@ -296,29 +291,52 @@ impl Books {
 
     /// Each number that is set, and how far it is used.
     pub(super) fn views(&mut self, now: Now) -> Vec<AllowanceView> {
+        let waiting = self.lanes.iter().flatten();
+        let line = waiting.fold(Before::default(), Before::and);
         let mut views = Vec::new();
-        let mut add = |kind: Kind, quota: u64, used: u64| {
+        let paced = self.pace.as_ref().map(|pace| burst(pace.limit()));
+        let mut add = |kind: Kind, quota: u64, used: u64, next: Option<Duration>| {
+            let paced = paced.filter(|_| kind == Kind::RequestsPerMinute);
             views.push(AllowanceView {
                 kind: kind.as_str().to_owned(),
                 quota,
                 used,
                 remaining: quota.saturating_sub(used),
+                burst: paced.map_or(quota, |burst| burst.get().into()),
+                next_in_seconds: next.map(|next| next.as_secs_f64()),
             });
         };
-        for (kind, window) in [
-            (Kind::RequestsPerMinute, &mut self.requests),
-            (Kind::TokensPerMinute, &mut self.tokens),
-        ] {
-            if let Some(window) = window {
-                window.tidy(now.micros);
-                add(kind, window.limit(), window.used(now.micros));
-            }
+        if let Some(window) = &mut self.requests {
+            window.tidy(now.micros);
+            let (limit, used) = (window.limit(), window.used(now.micros));
+            let room = Duration::from_micros(window.wait(line.calls.into(), 1, now.micros));
+            let turn = self.pace.as_ref().map(|pace| pace.wait(line.calls));
+            let next = room.max(turn.unwrap_or_default());
+            add(Kind::RequestsPerMinute, limit, used, Some(next));
+        }
+        if let Some(window) = &mut self.tokens {
+            window.tidy(now.micros);
+            let (limit, used) = (window.limit(), window.used(now.micros));
+            let next = Duration::from_micros(window.wait(line.tokens, 1, now.micros));
+            add(Kind::TokensPerMinute, limit, used, Some(next));
         }
         if let Some(limit) = self.day.limit() {
-            add(Kind::TokensPerDay, limit, self.day.used(now.unix));
+            let next = Duration::from_secs(self.day.wait(line.tokens, 1, now.unix));
+            add(
+                Kind::TokensPerDay,
+                limit,
+                self.day.used(now.unix),
+                Some(next),
+            );
         }
         if let Some(limit) = self.concurrency {
-            add(Kind::Concurrency, limit.get().into(), self.running.into());
+            let next = (self.running < limit.get() && line.calls == 0).then_some(Duration::ZERO);
+            add(
+                Kind::Concurrency,
+                limit.get().into(),
+                self.running.into(),
+                next,
+            );
         }
         views
     }
@@ -336,6 +354,17 @@ impl Books {
     pub(super) fn wake_first(&self) {
         if let Some(waiter) = self.lanes.iter().find_map(VecDeque::front) {
             waiter.wake.notify_one();
+        }
+    }
+}
+
+// === impl Before ===
+
+impl Before {
+    fn and(self, waiter: &Waiter) -> Self {
+        Self {
+            calls: self.calls + 1,
+            tokens: self.tokens.saturating_add(waiter.tokens),
         }
     }
 }

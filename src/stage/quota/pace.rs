@@ -43,9 +43,8 @@ struct Ticks(Instant);
 // === impl Pace ===
 
 impl Pace {
-    /// Ten seconds' worth at once: an app may start with some, but not spend its minute in one second.
     pub(super) fn new(limit: NonZeroU32) -> Self {
-        let burst = NonZeroU32::new(limit.get() / 6).unwrap_or(NonZeroU32::MIN);
+        let burst = burst(limit);
         let quota = Quota::per_minute(limit).allow_burst(burst);
         let (state, clock) = (Arc::<AtomicU64>::default(), Ticks(Instant::now()));
         // In this order: the earlier limiter sees more time gone by, so what may be taken by asking may be taken.
@@ -87,6 +86,11 @@ impl std::fmt::Debug for Pace {
             .field("burst", &self.burst)
             .finish_non_exhaustive()
     }
+}
+
+/// Ten seconds' worth at once: an app may start with some, but not spend its minute in one second.
+pub(super) fn burst(limit: NonZeroU32) -> NonZeroU32 {
+    NonZeroU32::new(limit.get() / 6).unwrap_or(NonZeroU32::MIN)
 }
 
 fn run<const WRITES: bool>(limiter: &Limiter<WRITES>, n: u32) -> Duration {

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     AllowanceView, Kind, QuotaView, SavedQuota, SavedQuotas, allowance::Allowance, clock::Clock,
-    day::Day,
+    day::Day, pace,
 };
 use crate::config::{App, AppId, OnLimit, Priority};
 
@@ -161,6 +161,13 @@ impl Entry {
                 quota,
                 used: 0,
                 remaining: quota,
+                burst: match (kind, app.on_limit, app.requests_per_minute) {
+                    (Kind::RequestsPerMinute, OnLimit::Wait, Some(limit)) => {
+                        pace::burst(limit).get().into()
+                    }
+                    _ => quota,
+                },
+                next_in_seconds: Some(0.0),
             };
             kinds(app).into_iter().map(view).collect()
         };

@@ -27,6 +27,11 @@ pub struct AllowanceView {
     pub quota: u64,
     /// Of the last minute, of this day (UTC), or at this moment; reservations of running calls included.
     pub used: u64,
-    /// What the app could take now.
+    /// What the app could take of it now.
     pub remaining: u64,
+    /// What may go at once; requests that wait for their turn are spread over the minute.
+    pub burst: u64,
+    /// Until the next call finds room, behind those that wait; 0: now. Absent: not known, as nobody knows how long calls last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_in_seconds: Option<f64>,
 }

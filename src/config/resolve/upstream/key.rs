@@ -109,10 +109,12 @@ fn default_key(
             "write api_key = \"${VARIABLE}\"; \"passthrough\" for the caller's own key; \"none\" when the server needs none".to_owned(),
         ),
     };
-    reader.walk.mistake(
-        Draft::new(&reader.place, reader.path("api_key"), message)
-            .help(help)
-            .absence(),
-    );
+    let draft = Draft::new(&reader.place, reader.path("api_key"), message);
+    let draft = if variable.is_some() {
+        draft.unset()
+    } else {
+        draft
+    };
+    reader.walk.mistake(draft.help(help).absence());
     None
 }

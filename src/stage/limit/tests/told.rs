@@ -146,3 +146,51 @@ async fn what_is_learnt_of_a_key_is_not_learnt_of_its_other_organisation() {
     // The first and the last are the same one.
     assert_eq!(all.saved().pools.len(), 4);
 }
+
+/// Went wrong: a provider that refused one call in twenty, of everybody's, got a sixth of the calls that it would have answered.
+#[tokio::test(start_paused = true)]
+async fn an_overload_that_others_make_holds_nobody_back() {
+    const OVERLOADED: &str =
+        r#"{"error":{"message":"The server is overloaded","type":"server_error","code":null}}"#;
+    let facts = Arc::new(Facts::default());
+    ends(&facts, How::Complete);
+    let (limiter, provider, all) = limiter(Act::Stream(Arc::clone(&facts)));
+    let gpt = to(limits(0, 0, 0));
+    let (mut streams, mut asked) = (VecDeque::new(), 0);
+    for second in 0..60 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        // Half of them end in a second.
+        streams.drain(..streams.len() / 2);
+        while streams.len() < 40 {
+            asked += 1;
+            let act = match asked % 20 {
+                0 if asked > 40 => Act::Fail(503, OVERLOADED, ""),
+                _ => Act::Stream(Arc::clone(&facts)),
+            };
+            provider.now_does(act);
+            let mut hasty = attempt(&gpt, 1, 0);
+            hasty.max_wait = Duration::ZERO;
+            match go(&limiter, hasty).await {
+                Ok(stream) => streams.push_back(stream),
+                Err(Error::Limit(_)) => break,
+                Err(_) => {}
+            }
+        }
+        let open = streams.len();
+        assert!(second < 3 || open >= 38, "{open} of {:?}", places(&all));
+    }
+    // Half of all is another matter.
+    provider.now_does(Act::Fail(503, OVERLOADED, ""));
+    for _ in 0..40 {
+        streams.pop_front();
+        let mut hasty = attempt(&gpt, 1, 0);
+        hasty.max_wait = Duration::ZERO;
+        let _ = go(&limiter, hasty).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(
+        places(&all).is_some_and(|places| places < 30),
+        "{:?}",
+        places(&all)
+    );
+}

@@ -478,3 +478,30 @@ fn scopeguard(end: impl FnMut()) -> impl Drop {
     }
     Guard(end)
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_minute_is_shown_with_when_the_next_call_may_go() {
+    let app = patient(1, [30, 0, 0]);
+    let quotas = quotas(&[&app]);
+    let seen = |quotas: &Quotas| quotas.views()[0].allowances[0].clone();
+    let fresh = seen(&quotas);
+    assert_eq!((fresh.burst, fresh.next_in_seconds), (5, Some(0.0)));
+    let made = Arc::clone(quotas.of(&app).unwrap());
+    let (mut quota, _) = quota(quotas, Act::Answer);
+    for _ in 0..5 {
+        let answer = ask(&mut quota, &app, 10).await;
+        assert!(answer.is_ok());
+    }
+    let used = made.views()[0].clone();
+    assert_eq!((used.remaining, used.burst), (25, 5));
+    let next = used.next_in_seconds.unwrap();
+    assert!((1.9..=2.1).contains(&next), "one each two seconds: {next}");
+    let waiting = spawn(&quota, call(&app, 1, 10));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let next = made.views()[0].next_in_seconds.unwrap();
+    assert!(
+        (3.9..=4.1).contains(&next),
+        "behind the one that waits: {next}"
+    );
+    assert!(waiting.await.unwrap().0.is_ok());
+}
