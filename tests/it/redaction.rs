@@ -477,7 +477,7 @@ async fn refusals_for_apps_quote_no_key() {
         let text = format!(
             "listen = \"127.0.0.1:0\"\nadmin = {{ listen = \"127.0.0.1:0\" }}\n[cache]\npolicy = \"off\"\n\
              [[upstream]]\nname = \"first\"\nprovider = \"openai\"\nbase_url = \"{}\"\napi_key = \"{held}\"\n\
-             [[route]]\nmodels = [\"gpt-*\"]\ntargets = [\"first\"]\n{}requests_per_minute = 6\non_limit = \"reject\"\n{}",
+             [[route]]\nmodels = [\"gpt-*\"]\ntargets = [\"first\"]\n{}requests_per_minute = 2\non_limit = \"reject\"\n{}",
             provider.base_url(),
             app("shop", &own),
             app("free", &free),
