@@ -218,14 +218,10 @@ async fn what_was_learnt_is_shown_after_a_restart_and_no_burst_is_refused_again(
         before.signal("TERM").await;
         assert_eq!(before.exit().await, 0);
         // Its name depends on where the configuration is.
-        let file = std::fs::read_dir(state.join("weir"))
-            .unwrap()
-            .next()
-            .unwrap();
-        let remember = format!(
-            "[limits]\nremember = \"{}\"\n",
-            file.unwrap().path().display()
-        );
+        let mut files = std::fs::read_dir(state.join("weir")).unwrap();
+        let file = files.next().unwrap().unwrap().path();
+        let kept = std::fs::read_to_string(&file).unwrap();
+        let remember = format!("[limits]\nremember = \"{}\"\n", file.display());
         let after = Process::start("limits-restart-again", &(text + &remember), &[]).await;
         let limits: Value = get("/limits").send(after.admin()).await.json();
         let bucket = &limits["pools"][0]["buckets"][0];
@@ -237,7 +233,7 @@ async fn what_was_learnt_is_shown_after_a_restart_and_no_burst_is_refused_again(
         let answers = all(at_once(60, apps, |n| chat(&format!("again {n}"), false))).await;
         assert!(answers.iter().all(|answer| answer.status == 200));
         let again = refusals(&first) - learnt;
-        assert!(again <= 2, "{learnt} before, {again} after");
+        assert!(again <= 2, "{learnt} before, {again} after, by {kept}");
         assert!(first.control().stats().requests - passed <= 62);
     })
     .await;

@@ -103,7 +103,7 @@ impl Bucket {
         }
         if let (Some(burst), Some(shape)) = (saved.burst, self.shape(now)) {
             let pace = self.pace.get_or_insert_with(|| Pace::new(shape, now));
-            pace.restore(burst, now);
+            pace.restore(burst, shape, now);
         }
     }
 }

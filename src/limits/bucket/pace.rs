@@ -18,6 +18,8 @@ const LONGEST: f64 = 5.0;
 /// larger by so many seconds only: what is refused where ten seconds are the window is at most that. Beyond it bursts double again.
 const CAREFUL: f64 = 1.5;
 const CAREFUL_UP_TO: f64 = 12.0;
+/// Seconds of the rate with which a burst begins that the last run found to be too much.
+const CAUTIOUS: f64 = 0.25;
 /// Of a burst that was too large, so much is tried again.
 const SAFE: f64 = 0.8;
 /// Between two steps towards it.
@@ -207,11 +209,13 @@ impl Pace {
         self.burst = self.burst.max(larger);
     }
 
-    /// The burst of the last run, and that it was found by surprise.
-    pub(super) fn restore(&mut self, burst: f64, now: Instant) {
-        self.burst = burst.max(1.0);
+    /// The burst of the last run, and that it was found by surprise. It was found while calls waited; this one begins full, and what follows
+    /// at the rate comes on top of it. So it begins with less.
+    pub(super) fn restore(&mut self, burst: f64, shape: Shape, now: Instant) {
+        let burst = burst.max(1.0);
+        self.too_much = Some((burst / SAFE, now));
+        self.burst = burst.min((shape.rate * CAUTIOUS).max(shape.least()));
         self.level = self.level.min(self.burst);
-        self.too_much = Some((self.burst / SAFE, now));
         self.changed = now;
     }
 
