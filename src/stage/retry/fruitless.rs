@@ -23,11 +23,17 @@ const SILENT_FLOOR: u32 = 3;
 /// Who answered somebody within this time is not out of service.
 const SERVES: Duration = Duration::from_secs(10);
 
+/// The first of many calls are refused before the first of them is answered. Who has answered nobody for longer than this may be out of
+/// service.
+const FIRST: Duration = Duration::from_secs(3);
+
 /// Of one target. Relaxed: the numbers are a bound, not a book.
 #[derive(Debug, Default)]
 pub struct Fruitless {
     /// Calls that went to the target since its last success, repeats of callers not counted.
     calls: AtomicU32,
+    /// When the first of them did, in milliseconds since [`epoch`].
+    first: AtomicU64,
     repeats: AtomicU32,
     /// The last success, in milliseconds since [`epoch`], plus one; 0: none yet.
     success: AtomicU64,
@@ -38,7 +44,15 @@ pub struct Fruitless {
 impl Fruitless {
     /// A call goes to the target for the first time.
     pub(super) fn call(&self) {
-        self.calls.fetch_add(1, Relaxed);
+        if self.calls.fetch_add(1, Relaxed) == 0 {
+            self.first.store(millis(Instant::now()), Relaxed);
+        }
+    }
+
+    /// Whether nothing can be said yet: its first call since the last success was a moment ago.
+    pub(super) fn is_new(&self, now: Instant) -> bool {
+        let time = u64::try_from(FIRST.as_millis()).unwrap_or(u64::MAX);
+        millis(now).saturating_sub(self.first.load(Relaxed)) <= time
     }
 
     /// The target answered.
@@ -145,6 +159,23 @@ mod tests {
             1,
             "four of twenty calls, three of which were there"
         );
+    }
+
+    /// Went wrong: at a target that refused everybody for a rate, each call waited for the told time before the budget ended it.
+    #[tokio::test(start_paused = true)]
+    async fn who_has_answered_nobody_for_some_seconds_is_not_new() {
+        let fruitless = Fruitless::default();
+        for _ in 0..5 {
+            fruitless.call();
+            assert!(fruitless.is_new(Instant::now()));
+            tokio::time::sleep(Duration::from_millis(600)).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        fruitless.call();
+        assert!(!fruitless.is_new(Instant::now()));
+        fruitless.success(Instant::now());
+        fruitless.call();
+        assert!(fruitless.is_new(Instant::now()));
     }
 
     #[tokio::test(start_paused = true)]

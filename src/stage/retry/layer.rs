@@ -330,10 +330,14 @@ impl Loop<'_> {
     }
 
     /// Refused for room by a target that has answered nobody yet, while others are under way there: whether it has let them in is known
-    /// after the pause. The first of many calls are refused long before the first of them is answered.
+    /// after the pause. The first of many calls are refused long before the first of them is answered; who goes on to refuse everybody is
+    /// not waited for.
     fn is_open(&self, index: usize, error: &Error) -> bool {
         let target = &self.targets[index];
-        let asked = || self.shared.limits.under_way(self.call(), target).0;
+        let asked = || {
+            let (any, lets_in) = self.shared.limits.under_way(self.call(), target);
+            any && (lets_in || target.fruitless.is_new(Instant::now()))
+        };
         error.failure_class().is_some_and(is_in_turn) && !self.serves(index) && asked()
     }
 
