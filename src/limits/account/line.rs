@@ -82,10 +82,17 @@ impl Inner {
         let pool = self.pools.get_mut(&id)?;
         let denied = expected(pool, limit, who, cost, now);
         let late = |wait: Option<Duration>| wait.is_none_or(|wait| now + wait > ask.until);
-        if late(denied.retry_after) && denied.class != Class::RateLimitedConcurrency {
+        let vain = late(denied.retry_after) || pool.refuses_all(now).is_some();
+        if vain && denied.class != Class::RateLimitedConcurrency {
             let ahead = pool.queue.ahead(who.0, who.1, pool.units(cost), now);
             let line = pool.least(&ahead, cost, now);
-            let line = line.map(|line| if ask.last { line / pool.chance() } else { line });
+            let line = line.map(|line| {
+                if ask.last {
+                    line / pool.chance(now)
+                } else {
+                    line
+                }
+            });
             if late(line) || late(pool.surely(cost, now)) {
                 return Some(denied);
             }
@@ -330,9 +337,11 @@ fn in_vain(
     if until < now + own {
         return vec![front];
     }
+    // Where everybody is refused, the front is as well, and told to wait.
+    let behind = least + pool.refuses_all(now).unwrap_or_default();
     let mut vain = pool
         .patience
-        .before(now + least / pool.chance(), now + least);
+        .before(now + behind / pool.chance(now), now + behind);
     vain.retain(|seat| *seat != front);
     vain
 }

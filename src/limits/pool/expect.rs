@@ -10,6 +10,8 @@ use crate::limits::{
     bucket::{Room, Standing},
 };
 
+/// The first of many calls are refused before the first of them is answered; who has answered nobody for so long may be out of service.
+const DEAF: Duration = Duration::from_secs(2);
 /// A wait that follows from what the provider tells is that long, or so much less.
 const SURE: f64 = 0.95;
 const SURE_WITHIN: Duration = Duration::from_secs(1);
@@ -59,6 +61,7 @@ impl Pool {
         }
         let bucket = self.buckets.iter().find(|(other, _)| *other == kind);
         Some(match bucket {
+            _ if self.refuses_all(now).is_some() => least,
             Some((_, bucket)) if bucket.is_felt() => least / FAR,
             Some((_, bucket)) if bucket.is_guessed() => least / 2,
             // What is set is held to by ourselves, to the instant.
@@ -67,8 +70,18 @@ impl Pool {
         })
     }
 
+    /// The provider has refused everybody for some seconds and let nobody in: the wait that it tells each time.
+    pub(in crate::limits) fn refuses_all(&self, now: Instant) -> Option<Duration> {
+        let (_, told) = self.refuses.filter(|(since, _)| now >= *since + DEAF)?;
+        let mut abiding = self.abiding;
+        (!abiding.any(now)).then_some(told)
+    }
+
     /// How many times what it has a call may wait that can go nowhere else.
-    pub(in crate::limits) fn chance(&self) -> u32 {
+    pub(in crate::limits) fn chance(&self, now: Instant) -> u32 {
+        if self.refuses_all(now).is_some() {
+            return 1;
+        }
         let mut buckets = self.buckets.iter();
         match buckets.any(|(_, bucket)| bucket.is_felt()) {
             true => FAR,
@@ -106,6 +119,16 @@ impl Pool {
             .map_err(|limit| (*kind, limit))?;
             if wait > longest.0 {
                 longest = (wait, *kind);
+            }
+        }
+        if let Some(told) = self.refuses_all(now).filter(|_| !longest.1.is_long()) {
+            if hopeful {
+                // Each of those ahead is refused as well, and told to wait, before it is this one's turn.
+                let ahead = u32::try_from(ahead.requests).unwrap_or(u32::MAX);
+                longest.0 = longest.0.saturating_add(told.saturating_mul(ahead));
+            } else if !told.is_zero() {
+                // Who is sent away is told the provider's own time: it may answer by then, and no better guess is known.
+                longest.0 = longest.0.min(told);
             }
         }
         Ok(longest)

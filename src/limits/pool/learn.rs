@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use super::{Cold, Pool, Taken, unix};
+use super::{Pool, Taken, unix};
 use crate::{
     limits::{Kind, Reading, RefusalView, SavedPool, bucket::Refusal, concurrency::Why},
     triage::Class,
@@ -34,6 +34,7 @@ impl Pool {
 
     /// The provider answered.
     pub(in crate::limits) fn answered(&mut self, taken: &Taken, now: Instant) {
+        self.refuses = None;
         self.cold = None;
         self.overloads.answered(taken.among, now);
         self.concurrency.took(taken.among, now);
@@ -55,8 +56,10 @@ impl Pool {
         why: Why,
         now: Instant,
     ) -> bool {
+        let since = self.refuses.map_or(now, |(since, _)| since);
+        self.refuses = Some((since, refusal.wait.unwrap_or_default()));
         // Whoever has only refused so far is as unknown as before.
-        self.cold = self.cold.map(|_| Cold::default());
+        self.cold = self.cold.map(|cold| cold.refused(taken.at));
         let numbers = refusal.limit.is_some() || refusal.used.is_some() || refusal.wait.is_some();
         let told = refusal
             .limit

@@ -30,6 +30,8 @@ use crate::{
 /// Requests that may be sent to a provider of which nothing is known, before it has answered any: so many, and twice as
 /// many after each step of time. A refusal is heard before hundreds more follow.
 const COLD: f64 = 20.0;
+/// The same after it has refused, and still not answered anybody: whether it does now is found out by few.
+const REFUSED: f64 = 2.0;
 const COLD_STEP: Duration = Duration::from_millis(100);
 /// Model names shown.
 const MOST_MODELS: usize = 32;
@@ -64,16 +66,20 @@ pub(super) struct Pool {
     /// When those who wait give up.
     pub(super) patience: Patience,
     pub(super) last_refusal: Option<RefusalView>,
+    /// When the first refusal came since somebody was answered, and the wait that the latest one told.
+    refuses: Option<(Instant, Duration)>,
     pub(super) used: Instant,
     /// How long a call takes.
     lasts: Duration,
 }
 
-/// Calls sent before the first answer.
-#[derive(Clone, Copy, Debug, Default)]
+/// Calls sent before the first answer, since the last refusal.
+#[derive(Clone, Copy, Debug)]
 struct Cold {
     first: Option<Instant>,
     sent: u32,
+    /// That may be sent at once.
+    few: f64,
 }
 
 /// What a call has taken.
@@ -132,6 +138,7 @@ impl Pool {
             wake: None,
             patience: Patience::default(),
             last_refusal: None,
+            refuses: None,
             used: now,
             lasts: UNKNOWN_WAIT,
         };
@@ -141,7 +148,7 @@ impl Pool {
         }
         pool.configure(set, now);
         if !pool.knows_limits() && !provider.local {
-            pool.cold = Some(Cold::default());
+            pool.cold = Some(Cold::new());
         }
         pool
     }
@@ -362,9 +369,28 @@ impl Taken {
 // === impl Cold ===
 
 impl Cold {
+    fn new() -> Self {
+        Self {
+            first: None,
+            sent: 0,
+            few: COLD,
+        }
+    }
+
+    /// A call that went at `at` was refused. Those that went with it are refused for the same reason, and change no more.
+    fn refused(self, at: Instant) -> Self {
+        if self.first.is_none_or(|first| at < first) {
+            return self;
+        }
+        Self {
+            few: REFUSED,
+            ..Self::new()
+        }
+    }
+
     fn wait(&self, now: Instant) -> Option<Duration> {
         let since = now.saturating_duration_since(self.first?);
-        let doublings = (f64::from(self.sent + 1) / COLD).log2().max(0.0);
+        let doublings = (f64::from(self.sent + 1) / self.few).log2().max(0.0);
         let at = COLD_STEP.mul_f64(doublings.min(64.0));
         at.checked_sub(since).filter(|wait| !wait.is_zero())
     }

@@ -1,6 +1,7 @@
 //! The layer over a scripted provider, clock paused.
 
 mod told;
+mod unanswered;
 mod waiting;
 
 use std::{
@@ -9,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, timeout};
+use tokio::{
+    task::{JoinHandle, yield_now},
+    time::{Instant, timeout},
+};
 use tower::{Layer, Service};
 
 use super::{LimitLayer, Limiter, Limits, Refused};
@@ -52,6 +56,23 @@ fn refused(answer: Result<Reply, Error>) -> Refused {
     match answer {
         Err(Error::Limit(refused)) => refused,
         other => panic!("not refused: {other:?}"),
+    }
+}
+
+fn spawn(limiter: &Limiter<Provider>, attempt: Attempt) -> JoinHandle<Result<Instant, Refused>> {
+    let limiter = limiter.clone();
+    tokio::spawn(async move {
+        match go(&limiter, attempt).await {
+            Ok(_) => Ok(Instant::now()),
+            Err(Error::Limit(refused)) => Err(refused),
+            Err(other) => panic!("{other}"),
+        }
+    })
+}
+
+async fn settled() {
+    for _ in 0..50 {
+        yield_now().await;
     }
 }
 
@@ -183,7 +204,7 @@ async fn first_come_first_served_and_who_leaves_takes_nothing() {
                 order.lock().unwrap().push((n, Instant::now()));
             }
         }));
-        tokio::task::yield_now().await;
+        yield_now().await;
     }
     let began = Instant::now();
     for task in tasks {
@@ -214,7 +235,7 @@ async fn those_in_line_count_in_the_wait_of_the_next() {
         })
         .collect();
     for _ in 0..40 {
-        tokio::task::yield_now().await;
+        yield_now().await;
     }
     let began = Instant::now();
     let told = refused(go(&limiter, attempt(&gpt, 1, 0)).await);

@@ -11,8 +11,6 @@ from harness import NO_CACHE
 
 CALLS = 60
 TIMEOUT = 4.0
-# What the limit that never ends tells, in seconds.
-TOLD = 2
 ASK = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
 OUTAGES = {
     "503": ({"status": 503}, openai.InternalServerError),
@@ -22,7 +20,7 @@ OUTAGES = {
     "hang": ({"kind": "hang"}, openai.InternalServerError),
     "out of credit": ({"error": "openai-insufficient-quota"}, openai.RateLimitError),
     "never-ending limit": (
-        {"status": 429, "code": "rate_limit_exceeded", "headers": {"retry-after": str(TOLD)}},
+        {"status": 429, "code": "rate_limit_exceeded", "headers": {"retry-after": "2"}},
         openai.RateLimitError,
     ),
 }
@@ -65,8 +63,6 @@ def test_a_provider_that_is_down_gets_at_most_a_fifth_more_calls_than_apps_made(
         assert isinstance(error, kind), repr(error)
         # An SDK's retry after a silence, or after the wait that a limit told, begins its time-out anew.
         anew = 3 if name in ("hang", "never-ending limit") else 1
-        # Between two of its tries the SDK sleeps for the told wait; weir may wait for the limit within each of them.
-        sleeps = 2 * TOLD if name == "never-ending limit" else 0
-        assert took < TIMEOUT * anew + sleeps, f"{took:.1f} s: {error!r}"
+        assert took < TIMEOUT * anew, f"{took:.1f} s: {error!r}"
     got = [sim.stats()["requests"] for sim in (first, second)]
     assert all(n <= 1.2 * CALLS for n in got), f"{got} upstream calls for {CALLS} calls"

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, num::NonZeroU32};
 
 use proptest::prelude::*;
-use tokio::task::{JoinHandle, yield_now};
+use tokio::task::yield_now;
 
 use super::*;
 use crate::{
@@ -31,23 +31,6 @@ fn by(app: &Arc<App>, target: &Arc<Target>, tokens: u64, batch: bool) -> Attempt
         target: Arc::clone(target),
         max_wait: Duration::from_secs(30),
         last: false,
-    }
-}
-
-fn spawn(limiter: &Limiter<Provider>, attempt: Attempt) -> JoinHandle<Result<Instant, Refused>> {
-    let limiter = limiter.clone();
-    tokio::spawn(async move {
-        match go(&limiter, attempt).await {
-            Ok(_) => Ok(Instant::now()),
-            Err(Error::Limit(refused)) => Err(refused),
-            Err(other) => panic!("{other}"),
-        }
-    })
-}
-
-async fn settled() {
-    for _ in 0..50 {
-        yield_now().await;
     }
 }
 
@@ -183,43 +166,6 @@ async fn the_wait_that_is_expected_is_the_wait_that_comes() {
     }
     let large = attempt(&to(limits(60, 600, 0)), 1, 601);
     assert_eq!(all.expected_wait(&large.call, &large.target), None);
-}
-
-#[tokio::test(start_paused = true)]
-async fn before_the_first_answer_only_some_are_sent() {
-    let (limiter, provider, _) = limiter(Act::Hang);
-    let gpt = to(config::Limits::default());
-    let began = Instant::now();
-    let most = || 20.0 * 2_f64.powf(began.elapsed().as_secs_f64() / 0.1);
-    let tasks: Vec<_> = (0..200)
-        .map(|_| spawn(&limiter, attempt(&gpt, 1, 0)))
-        .collect();
-    let mut sent = 0;
-    for _ in 0..10 {
-        settled().await;
-        sent += provider.asked();
-        assert!(
-            sent >= 19 && sent as f64 <= most() + 1.0,
-            "{sent} of {}",
-            most()
-        );
-    }
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    settled().await;
-    sent += provider.asked();
-    assert!(
-        sent >= 38 && sent as f64 <= most() + 1.0,
-        "{sent} of {}",
-        most()
-    );
-    // The first answer opens the way for all.
-    provider.now_does(Act::Answer);
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    settled().await;
-    sent += provider.asked();
-    assert_eq!(sent, 200);
-    assert!(most() < 100.0, "it was the answer, not the time");
-    tasks.iter().for_each(JoinHandle::abort);
 }
 
 #[tokio::test(start_paused = true)]
