@@ -13,6 +13,7 @@ pub mod keys;
 pub mod limits;
 pub mod serve;
 pub mod simulate;
+mod watch;
 
 use std::{path::PathBuf, process::ExitCode};
 

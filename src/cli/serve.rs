@@ -1,14 +1,10 @@
 //! `weir serve`: the gateway as a process: start, reload, drain.
 
-use std::{
-    path::PathBuf,
-    process::ExitCode,
-    time::{Duration, SystemTime},
-};
+use std::{process::ExitCode, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Global, load};
+use super::{Global, load, watch::Watched};
 use crate::{
     admin,
     app::Gateway,
@@ -17,8 +13,8 @@ use crate::{
     telemetry,
 };
 
-/// How often the configuration file is looked at.
-const WATCH: Duration = Duration::from_secs(1);
+/// How often the configuration file is looked at; a change is taken at the second look that sees it.
+const WATCH: Duration = Duration::from_millis(300);
 
 /// Descriptors for all but calls: listeners, runtimes, logs, scrapers, idle upstream connections.
 const OTHER_DESCRIPTORS: u64 = 64;
@@ -219,8 +215,7 @@ impl Signals {
 
     /// Reloads as asked (SIGHUP, or the file changed) until it is time to end.
     async fn until_end(&mut self, gateway: &Gateway, global: &Global) {
-        let file: Option<PathBuf> = gateway.config().source.clone();
-        let mut seen = file.as_ref().and_then(stamp);
+        let mut watched = gateway.config().source.clone().map(Watched::new);
         let mut look = tokio::time::interval(WATCH);
         loop {
             tokio::select! {
@@ -228,26 +223,19 @@ impl Signals {
                 _ = self.int.recv() => return,
                 _ = self.hangup.recv() => {
                     // Written and signalled is one reload, not two.
-                    seen = file.as_ref().and_then(stamp);
+                    if let Some(watched) = &mut watched {
+                        watched.reads();
+                    }
                     reload(gateway, global);
                 }
-                _ = look.tick(), if file.is_some() => {
-                    let now = file.as_ref().and_then(stamp);
-                    // A file that is gone for a moment is being written.
-                    if now.is_some() && now != seen {
-                        seen = now;
+                _ = look.tick() => {
+                    if watched.as_mut().is_some_and(Watched::look) {
                         reload(gateway, global);
                     }
                 }
             }
         }
     }
-}
-
-/// What changes when a file does.
-fn stamp(path: &PathBuf) -> Option<(SystemTime, u64)> {
-    let meta = std::fs::metadata(path).ok()?;
-    Some((meta.modified().ok()?, meta.len()))
 }
 
 /// All or nothing: a bad file leaves what runs as it is.
