@@ -70,9 +70,11 @@ impl Pool {
         })
     }
 
-    /// The provider has refused everybody for some seconds and let nobody in: the wait that it tells each time.
+    /// The provider has refused everybody for some seconds and let nobody in: the wait that it tells each time. Who tells none may
+    /// count over a minute, and let in those who wait for its end.
     pub(in crate::limits) fn refuses_all(&self, now: Instant) -> Option<Duration> {
         let (_, told) = self.refuses.filter(|(since, _)| now >= *since + DEAF)?;
+        let told = told.filter(|told| !told.is_zero())?;
         let mut abiding = self.abiding;
         (!abiding.any(now)).then_some(told)
     }
@@ -126,7 +128,7 @@ impl Pool {
                 // Each of those ahead is refused as well, and told to wait, before it is this one's turn.
                 let ahead = u32::try_from(ahead.requests).unwrap_or(u32::MAX);
                 longest.0 = longest.0.saturating_add(told.saturating_mul(ahead));
-            } else if !told.is_zero() {
+            } else {
                 // Who is sent away is told the provider's own time: it may answer by then, and no better guess is known.
                 longest.0 = longest.0.min(told);
             }

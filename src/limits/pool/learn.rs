@@ -57,7 +57,7 @@ impl Pool {
         now: Instant,
     ) -> bool {
         let since = self.refuses.map_or(now, |(since, _)| since);
-        self.refuses = Some((since, refusal.wait.unwrap_or_default()));
+        self.refuses = Some((since, refusal.wait));
         // Whoever has only refused so far is as unknown as before.
         self.cold = self.cold.map(|cold| cold.refused(taken.at));
         let numbers = refusal.limit.is_some() || refusal.used.is_some() || refusal.wait.is_some();

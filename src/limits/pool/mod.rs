@@ -66,8 +66,8 @@ pub(super) struct Pool {
     /// When those who wait give up.
     pub(super) patience: Patience,
     pub(super) last_refusal: Option<RefusalView>,
-    /// When the first refusal came since somebody was answered, and the wait that the latest one told.
-    refuses: Option<(Instant, Duration)>,
+    /// When the first refusal came since somebody was answered, and the wait that the latest one told, if any.
+    refuses: Option<(Instant, Option<Duration>)>,
     pub(super) used: Instant,
     /// How long a call takes.
     lasts: Duration,
