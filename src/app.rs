@@ -4,81 +4,27 @@
 //! [`Parts`] are made anew for each configuration and swapped in whole: a call sees one configuration.
 
 mod listen;
+mod parts;
+mod state;
 mod worker;
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, thread::JoinHandle, time::Duration};
 
 use tokio::sync::{Semaphore, watch};
 
 pub(crate) use self::listen::unix as unix_listener;
+pub use self::{parts::Parts, state::State};
 
 use self::listen::Listeners;
 use crate::{
-    alerts::{self, Alerts},
-    call::Target,
-    config::{App, CachePolicy, Config, Remember, UpstreamKey},
-    failures::Failures,
-    limits::{self, Keeper, Kept, Sources, Store},
-    outage::{self, Outages},
-    stage::{
-        admit, breaker, cache, ingress, limit, quota,
-        record::Recorder,
-        retry,
-        route::{Router, Targets},
-    },
-    telemetry::{self, Metrics, access_log::AccessLog},
+    alerts,
+    config::{Config, Remember},
+    limits::{Keeper, Kept, Sources, Store},
     upstream::{Connector, TlsError},
-    witness::Witness,
 };
 
 /// How long the end waits for alerts that are not delivered yet; a quarter of it when `drain_timeout` has passed.
 const LAST_ALERTS: Duration = Duration::from_secs(2);
-
-/// What survives a reload.
-#[derive(Debug)]
-pub struct State {
-    pub metrics: Arc<Metrics>,
-    pub recorder: Arc<Recorder>,
-    pub failures: Arc<Failures>,
-    pub outages: Arc<Outages>,
-    witness: Arc<Witness>,
-    pub gate: Arc<ingress::Gate>,
-    pub circuits: Arc<breaker::Circuits>,
-    pub alerts: Arc<Alerts>,
-    pub limits: Arc<limit::Limits>,
-    pub targets: Arc<Targets>,
-    /// With the bound it was made for.
-    cache: std::sync::Mutex<Option<(u64, Arc<cache::CacheStore>)>>,
-    draining: AtomicBool,
-    started: std::time::SystemTime,
-}
-
-/// What the layers of one configuration are made of.
-#[derive(Clone, Debug)]
-pub struct Parts {
-    pub config: Arc<Config>,
-    pub metrics: Arc<Metrics>,
-    pub recorder: Arc<Recorder>,
-    pub witness: Arc<Witness>,
-    pub gate: Arc<ingress::Gate>,
-    pub ingress: ingress::Params,
-    pub admit: admit::Params,
-    pub cache: Option<(Arc<cache::CacheStore>, cache::Params)>,
-    pub quotas: Arc<quota::Quotas>,
-    pub router: Arc<Router>,
-    pub retry: Arc<retry::Shared>,
-    pub circuits: Arc<breaker::Circuits>,
-    pub limits: Arc<limit::Limits>,
-}
 
 /// A gateway that serves.
 #[derive(Debug)]
@@ -116,216 +62,6 @@ pub enum StartError {
     AccessLog(#[source] io::Error),
     #[error("cannot start a worker thread: {0}")]
     Thread(#[source] io::Error),
-}
-
-// === impl State ===
-
-impl State {
-    fn new(config: &Config, connector: &Connector) -> Result<Self, StartError> {
-        let metrics = Arc::new(Metrics::new());
-        let log = AccessLog::open(&config.log.access, Arc::clone(&metrics))
-            .map_err(StartError::AccessLog)?;
-        let waits = Arc::clone(&metrics);
-        let limits =
-            limit::Limits::default().with_hook(Arc::new(move |target: &Target, time: Duration| {
-                waits
-                    .limit_wait
-                    .with_label_values(&[&*target.upstream.name])
-                    .observe(time.as_secs_f64());
-            }));
-        let limits = limits.on_refusal(limit_refusals(&metrics));
-        let failures = Arc::<Failures>::default();
-        let alerts = Arc::new(Alerts::new(Arc::clone(&metrics), connector.clone()));
-        let page = Arc::clone(&alerts);
-        let outages = Outages::default().with_hook(Arc::new(move |change: &outage::Change| {
-            if let Some(event) = alerts::Event::outage(change) {
-                page.tell(event);
-            }
-        }));
-        let outages = Arc::new(outages);
-        let (count, book, tell) = (
-            telemetry::breaker_hook(&metrics),
-            Arc::clone(&failures),
-            alerts.hook(),
-        );
-        let hook: breaker::Hook = Arc::new(move |change: &breaker::Transition| {
-            count(change);
-            book.changed(change);
-            tell(change);
-        });
-        let circuits = Arc::new(breaker::Circuits::new(config.breaker.clone()).with_hook(hook));
-        alerts.follow(&circuits);
-        telemetry::watch_breaker(&metrics, &circuits);
-        let limits = Arc::new(limits);
-        telemetry::watch_limits(&metrics, &limits);
-        Ok(Self {
-            recorder: Arc::new(Recorder::new(
-                Arc::clone(&metrics),
-                log,
-                Arc::clone(&failures),
-            )),
-            witness: Arc::new(Witness::new(
-                Arc::clone(&metrics),
-                Arc::clone(&failures),
-                Arc::clone(&outages),
-            )),
-            failures,
-            outages,
-            metrics,
-            gate: Arc::default(),
-            circuits,
-            alerts,
-            limits,
-            targets: Arc::default(),
-            cache: std::sync::Mutex::default(),
-            draining: AtomicBool::new(false),
-            started: std::time::SystemTime::now(),
-        })
-    }
-
-    /// Whether new calls should go elsewhere.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
-    /// When the process began to serve.
-    pub fn started(&self) -> std::time::SystemTime {
-        self.started
-    }
-
-    /// The store of cached answers, if there is one.
-    pub fn cache(&self) -> Option<Arc<cache::CacheStore>> {
-        let held = self
-            .cache
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        held.as_ref().map(|(_, store)| Arc::clone(store))
-    }
-
-    /// The store for `config`: the one there is when its bounds are the same, so that a reload keeps what is stored.
-    fn cache_for(&self, config: &Config) -> Option<Arc<cache::CacheStore>> {
-        let wanted = config.cache.as_ref()?;
-        let mut held = self
-            .cache
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        match &*held {
-            Some((bound, store)) if *bound == wanted.max_bytes => Some(Arc::clone(store)),
-            _ => {
-                let store = Arc::new(cache::CacheStore::new(wanted));
-                *held = Some((wanted.max_bytes, Arc::clone(&store)));
-                Some(store)
-            }
-        }
-    }
-}
-
-// === impl Parts ===
-
-impl Parts {
-    /// `before`: the allowances in force, so that a reload refills nobody's.
-    fn new(config: Arc<Config>, state: &State, before: Option<&quota::Quotas>) -> Self {
-        let passthrough = config
-            .upstreams
-            .iter()
-            .any(|upstream| upstream.key == UpstreamKey::Passthrough);
-        let router = Arc::new(Router::new(&config, Arc::clone(&state.targets)));
-        state.circuits.reconfigure(config.breaker.clone());
-        state.alerts.configure(config.alerts.as_ref());
-        let cached = config
-            .routes
-            .iter()
-            .any(|route| route.cache_policy.is_some_and(|p| p != CachePolicy::Off));
-        let cached = cached
-            || config
-                .cache
-                .as_ref()
-                .is_some_and(|cache| cache.policy != CachePolicy::Off);
-        let cache = state
-            .cache_for(&config)
-            .filter(|_| cached)
-            .zip(config.cache.clone())
-            .map(|(store, settings)| {
-                let (routes, general) = (Arc::clone(&router), settings.policy);
-                let policy_for = move |model: &str| routes.cache_policy(model).unwrap_or(general);
-                (
-                    store,
-                    cache::Params {
-                        config: settings,
-                        policy_for: Arc::new(policy_for),
-                    },
-                )
-            });
-        Self {
-            metrics: Arc::clone(&state.metrics),
-            recorder: Arc::clone(&state.recorder),
-            witness: Arc::clone(&state.witness),
-            gate: Arc::clone(&state.gate),
-            ingress: ingress::Params {
-                max_body_bytes: config.server.max_body_bytes,
-                body_timeout: config.server.body_timeout,
-                max_inflight: config.server.max_inflight,
-            },
-            admit: admit::Params {
-                apps: Arc::new(admit::Apps::new(&config.apps, passthrough)),
-                timeout: config.server.timeout,
-                router: Arc::clone(&router),
-            },
-            cache,
-            quotas: Arc::new(match before {
-                Some(before) => before.renewed(&config.apps, config.retry.max_wait),
-                None => quota::Quotas::new(&config.apps, config.retry.max_wait)
-                    .with_hook(quota_waits(&state.metrics)),
-            }),
-            router,
-            retry: Arc::new(retry::Shared::new(
-                config.retry.clone(),
-                Arc::clone(&state.circuits),
-                Arc::clone(&state.limits),
-                Arc::clone(&state.metrics),
-            )),
-            circuits: Arc::clone(&state.circuits),
-            limits: Arc::clone(&state.limits),
-            config,
-        }
-    }
-}
-
-impl Parts {
-    /// How far apps have come with their quotas.
-    pub fn quota_views(&self) -> Vec<quota::QuotaView> {
-        self.quotas.views()
-    }
-
-    /// The apps' day counts, for the next run.
-    fn saved_quotas(&self) -> serde_json::Value {
-        serde_json::to_value(self.quotas.saved()).unwrap_or_default()
-    }
-
-    /// What [`saved_quotas`](Self::saved_quotas) of the last run gave.
-    fn restore_quotas(&self, kept: serde_json::Value) {
-        if let Ok(kept) = serde_json::from_value(kept) {
-            self.quotas.restore(&kept);
-        }
-    }
-}
-
-/// Counts what the providers refuse for their limits.
-fn limit_refusals(metrics: &Arc<Metrics>) -> limits::RefusalHook {
-    let metrics = Arc::clone(metrics);
-    Arc::new(move |target: &Target, refused: &limits::Refused| {
-        let surprise = if refused.surprise { "true" } else { "false" };
-        let labels = [&*target.upstream.name, refused.class.as_str(), surprise];
-        metrics.limit_refusals.with_label_values(&labels).inc();
-    })
-}
-
-fn quota_waits(metrics: &Arc<Metrics>) -> quota::WaitHook {
-    let metrics = Arc::clone(metrics);
-    Arc::new(move |app: &App, time: Duration| {
-        let waits = metrics.quota_wait.with_label_values(&[&*app.name]);
-        waits.observe(time.as_secs_f64());
-    })
 }
 
 // === impl Gateway ===
@@ -450,7 +186,7 @@ impl Gateway {
 
     /// Says that new calls should go elsewhere; keeps serving.
     pub fn drain(&self) {
-        self.state.draining.store(true, Ordering::Relaxed);
+        self.state.drain();
     }
 
     /// Stops accepting and finishes what runs, for `timeout` at most. Returns whether all of it was finished. The

@@ -1,7 +1,7 @@
 //! How often an alarm is false, and how late a true one comes: measured on simulated traffic, seeded.
 //!
 //! Prints the tables of `docs/outages.md`:
-//! `cargo test --lib outage::measure -- --nocapture --test-threads 1`
+//! `WEIR_MEASURE_TIMES=10 cargo test --lib outage::measure -- --nocapture --test-threads 1`
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -163,19 +163,13 @@ impl Traffic {
 
 /// Attempts on each kind of day.
 const ATTEMPTS: u32 = 200_000;
+/// The environment variable with how many times as many: ten of them take minutes.
+const TIMES: &str = "WEIR_MEASURE_TIMES";
 
 #[test]
 fn healthy_traffic_raises_hardly_any_alarm() {
-    false_alarms(ATTEMPTS);
-}
-
-#[test]
-#[ignore = "a few minutes long"]
-fn a_long_time_of_healthy_traffic_raises_hardly_any_alarm() {
-    false_alarms(ATTEMPTS * 10);
-}
-
-fn false_alarms(attempts: u32) {
+    let times = std::env::var(TIMES).map_or(1, |times| times.parse().expect("a whole number"));
+    let attempts = ATTEMPTS * times;
     println!(
         "| calls | usual failures | | spread | attempts | simulated | alarms: failures | first token |"
     );

@@ -14,8 +14,10 @@
 
 mod decide;
 mod fruitless;
+mod last_word;
 mod layer;
 mod order;
+mod turns;
 
 pub use self::{
     decide::{Decision, Situation, decide},
