@@ -29,6 +29,7 @@ use crate::{
         openai::{Envelope, Usage},
     },
     redact,
+    stage::retry::Fruitless,
 };
 
 /// A request as it came in: decoded, bounded, with an id; nothing is known about it yet.
@@ -156,7 +157,7 @@ pub struct Target {
     /// `attempts_total{class="ok"}`, found on first use.
     pub(crate) answered: std::sync::OnceLock<prometheus::IntCounter>,
     /// Repeats since its last success.
-    pub(crate) fruitless: crate::stage::retry::Fruitless,
+    pub(crate) fruitless: Arc<Fruitless>,
     /// Its answers in the book of failures, found on first use.
     pub(crate) tally: std::sync::OnceLock<Arc<crate::failures::Tally>>,
 }
@@ -250,7 +251,7 @@ impl Target {
             label,
             named,
             answered: std::sync::OnceLock::new(),
-            fruitless: crate::stage::retry::Fruitless::default(),
+            fruitless: Arc::default(),
             tally: std::sync::OnceLock::new(),
         }
     }

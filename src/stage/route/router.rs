@@ -12,6 +12,7 @@ use crate::{
     call::{Target, TargetId},
     config::{CachePolicy, Config, Route, RouteTarget, UpstreamId},
     redact,
+    stage::retry::Fruitless,
     triage::Dialect,
 };
 
@@ -22,7 +23,8 @@ const LONGEST_NAME: usize = 256;
 /// Models of one upstream that are told apart in metrics and circuits; further ones share `other`.
 const MAX_TARGETS: usize = 2048;
 
-/// Gives targets their numbers. Lives as long as the process, so that circuits and buckets survive a reload.
+/// Gives targets their numbers, and what is known of how they do. Lives as long as the process, so that circuits and buckets survive
+/// a reload.
 #[derive(Debug, Default)]
 pub struct Targets(RwLock<HashMap<Name, Known>>);
 
@@ -33,6 +35,8 @@ type Name = (Arc<str>, Arc<str>);
 struct Known {
     id: TargetId,
     label: Arc<str>,
+    /// One for all workers, configurations and plans.
+    fruitless: Arc<Fruitless>,
 }
 
 /// Where a model's calls go.
@@ -73,12 +77,7 @@ impl Targets {
         if all.len() >= MAX_TARGETS || model.len() > LONGEST_NAME {
             let other: Arc<str> = Arc::from("other");
             let entry = all.entry((Arc::clone(upstream), Arc::clone(&other)));
-            return entry
-                .or_insert(Known {
-                    id: next,
-                    label: other,
-                })
-                .clone();
+            return entry.or_insert_with(|| Known::new(next, other)).clone();
         }
         // The label goes into metrics, circuits and reports.
         let label = match redact::name(model) {
@@ -86,7 +85,20 @@ impl Targets {
             Cow::Borrowed(_) => Arc::clone(model),
             Cow::Owned(clean) => Arc::from(clean),
         };
-        all.entry(key).or_insert(Known { id: next, label }).clone()
+        let entry = all.entry(key);
+        entry.or_insert_with(|| Known::new(next, label)).clone()
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    fn new(id: TargetId, label: Arc<str>) -> Self {
+        Self {
+            id,
+            label,
+            fruitless: Arc::default(),
+        }
     }
 }
 
@@ -169,10 +181,11 @@ impl Router {
             targets,
         };
         let mut known = self.planned.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() < MAX_MODELS && model.len() <= LONGEST_NAME {
-            known.insert(model.into(), planned.clone());
+        if known.len() >= MAX_MODELS || model.len() > LONGEST_NAME {
+            return Ok(planned);
         }
-        Ok(planned)
+        // Another worker may have been here first.
+        Ok(known.entry(model.into()).or_insert(planned).clone())
     }
 
     fn target(&self, to: &RouteTarget, asked: &str) -> Option<Arc<Target>> {
@@ -184,10 +197,17 @@ impl Router {
             Some(model) if !asked.is_empty() => Arc::clone(model),
             _ => Arc::from(asked),
         };
-        let Known { id, label } = self.targets.known(&to.upstream.name, &model);
+        let Known {
+            id,
+            label,
+            fruitless,
+        } = self.targets.known(&to.upstream.name, &model);
         let rewrite = &*model != asked;
         let target = Target::new(id, Arc::clone(&to.upstream), model, rewrite, label);
-        Some(Arc::new(target))
+        Some(Arc::new(Target {
+            fruitless,
+            ..target
+        }))
     }
 
     fn no_route(&self, model: &str) -> NoTarget {
@@ -208,5 +228,64 @@ impl Router {
         self.routes
             .iter()
             .flat_map(|route| route.targets.iter().map(|t| t.upstream.id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::config::Env;
+
+    const FALLBACK: &str = "[[upstream]]\nname = \"openai\"\napi_key = \"k\"\n\
+                            [[upstream]]\nname = \"mistral\"\napi_key = \"k\"\n\
+                            [[route]]\nmodels = [\"*\"]\ntargets = [\"openai\", \"mistral:mistral-small\"]\n";
+
+    fn router(targets: &Arc<Targets>) -> Router {
+        let config = Config::from_text(FALLBACK, &Env::default(), NonZeroU32::MIN);
+        let (config, _) = config.expect("a sound configuration");
+        Router::new(&config, Arc::clone(targets))
+    }
+
+    fn histories(router: &Router, model: &str) -> Vec<Arc<Fruitless>> {
+        let planned = router.plan(model).expect("a route for all");
+        let of = |target: &Arc<Target>| Arc::clone(&target.fruitless);
+        planned.targets.iter().map(of).collect()
+    }
+
+    /// Went wrong: two workers met a new model at the same time and each made targets of its own, so that the calls of one were
+    /// refused as if the target had answered nobody, while it answered those of the other.
+    #[test]
+    fn a_target_has_one_history_whoever_plans_for_it() {
+        let targets = Arc::<Targets>::default();
+        let (one, reloaded) = (router(&targets), router(&targets));
+        let long = "m".repeat(LONGEST_NAME + 1);
+        for model in ["gpt-4o", &long] {
+            let first = histories(&one, model);
+            assert_eq!(first.len(), 2);
+            assert!(!Arc::ptr_eq(&first[0], &first[1]));
+            for again in [histories(&one, model), histories(&reloaded, model)] {
+                for (a, b) in first.iter().zip(&again) {
+                    assert!(Arc::ptr_eq(a, b), "{model}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn all_workers_get_the_plan_that_is_remembered() {
+        let router = router(&Arc::default());
+        for n in 0..50 {
+            let model = format!("gpt-{n}");
+            let plans: Vec<Planned> = std::thread::scope(|scope| {
+                let plan = || scope.spawn(|| router.plan(&model).expect("a route for all"));
+                let both = [plan(), plan(), plan(), plan()];
+                both.map(|thread| thread.join().expect("no panic")).into()
+            });
+            for plan in &plans[1..] {
+                assert!(Arc::ptr_eq(&plan.targets, &plans[0].targets));
+            }
+        }
     }
 }
