@@ -66,6 +66,8 @@ pub(super) struct Concurrency {
     began: Option<Instant>,
     /// Refusals in a row that only their number explains.
     explained: u8,
+    /// Refusals in a row that it does not, and when the last one was heard of.
+    against: Option<(u8, Instant)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +123,7 @@ impl Concurrency {
             return false;
         }
         if among <= most.max(1) {
+            self.unexplained(sent, now);
             return self.explained >= CERTAIN;
         }
         let below = f64::from(among - 1);
@@ -141,6 +144,7 @@ impl Concurrency {
             }
         }
         self.explained = self.explained.saturating_add(1);
+        self.against = None;
         if self.explained < CERTAIN
             && let Some(bound) = &mut self.bound
         {
@@ -149,11 +153,32 @@ impl Concurrency {
         self.explained >= CERTAIN
     }
 
+    /// Whether a call was refused a moment ago with more under way than were ever answered: for their number, or for their rate.
+    pub(super) fn is_doubted(&self, now: Instant) -> bool {
+        let lately = |bound: Bound| now.saturating_duration_since(bound.cut) <= RECENT;
+        (1..CERTAIN).contains(&self.explained) && self.bound.is_some_and(lately)
+    }
+
     /// What is certain is tried seldom.
     fn held(&self) -> Duration {
         match self.explained {
             1..CERTAIN => TRY_SOON,
             _ => HELD,
+        }
+    }
+
+    /// Refused with no more under way than were answered. Once that is a place which was not free there yet; again and again it is none.
+    fn unexplained(&mut self, sent: Instant, now: Instant) {
+        let lately = |at: Instant| now.saturating_duration_since(at) <= RECENT;
+        let before = self.against.filter(|(_, at)| lately(*at));
+        // Of the same wave.
+        if before.is_some_and(|(_, at)| sent <= at) {
+            return;
+        }
+        let count = before.map_or(0, |(count, _)| count);
+        self.against = Some((count + 1, now));
+        if count + 1 >= CERTAIN {
+            (self.explained, self.bound, self.against) = (0, None, None);
         }
     }
 

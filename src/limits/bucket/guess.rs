@@ -33,6 +33,8 @@ const NEAR: f64 = 1.03;
 /// The first step above a ceiling; the next ones, while none is refused, double.
 const PROBE: f64 = 0.05;
 const PROBE_MOST: f64 = 0.5;
+/// As long as it is in doubt whether it is the rate at all that was refused, such a step after this time says more than waiting.
+const DOUBTED_EVERY: Duration = Duration::from_secs(3);
 /// Steps that lead so far have found more than a stock.
 const MANY: f64 = 1.3;
 /// Between steps above a ceiling: what a provider has stored hides for a while that a step was too much.
@@ -297,6 +299,24 @@ impl Guess {
             if elapsed >= wait.mul_f64(owed) {
                 self.rises(passed, now);
             }
+        }
+    }
+
+    /// The same while calls may have been refused for their number, and not for their rate.
+    pub(super) fn doubted(
+        &mut self,
+        sent: Instant,
+        wanted: bool,
+        (passed, window): (f64, f64),
+        now: Instant,
+    ) {
+        let elapsed = now.saturating_duration_since(self.changed);
+        let used = passed - self.from >= USED * self.limit / window * elapsed.as_secs_f64();
+        let climbs = self.fresh && self.limit < self.ceiling * BELOW * 0.999;
+        if wanted && used && !climbs && sent > self.changed && elapsed >= DOUBTED_EVERY {
+            // What passed since the last refusal was what was let go, and measures nothing.
+            (self.step, self.last) = (PROBE_MOST, None);
+            self.rises(passed, now);
         }
     }
 

@@ -65,6 +65,8 @@ const MANY_REQUESTS: f64 = 60.0;
 const FEW_TOKENS: f64 = 50_000.0;
 /// How fast the share of reservations that is used is learnt.
 const SHARE_LEARNS: f64 = 0.1;
+/// A number of calls at once that would let so many times as many pass is another explanation than a rate.
+const DOUBTFUL: f64 = 1.3;
 /// No provider counts in larger numbers; what tells them is wrong.
 const LARGEST: u64 = 1 << 50;
 
@@ -275,6 +277,21 @@ impl Bucket {
             && let Some(pace) = &mut self.pace
         {
             pace.answered(mark.at, shape, now);
+        }
+    }
+
+    /// A call was answered, and it is in doubt whether others were refused for their rate, or for their number, which would let `turns`
+    /// of them go each second. Where that is much more, it is soon found out.
+    pub(in crate::limits) fn doubted(&mut self, mark: Mark, turns: f64, now: Instant) {
+        let wanted = self.wanted.is_some_and(|wanted| wanted >= mark.at);
+        let passed = (self.passed(), self.window.as_secs_f64());
+        let each = self.taken as f64 / self.sent.max(1) as f64;
+        if self.told.is_none()
+            && let Some(guess) = &mut self.guess
+            && turns * each * passed.1 > guess.limit() * DOUBTFUL
+        {
+            guess.doubted(mark.at, wanted, passed, now);
+            self.stale();
         }
     }
 

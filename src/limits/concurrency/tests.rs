@@ -245,3 +245,54 @@ proptest! {
         }
     }
 }
+
+/// A number that three refusals explain, of calls that were sent as one more than were ever answered.
+fn certain(most: u32, mut now: Instant) -> (Concurrency, Instant) {
+    let mut learnt = Concurrency::default();
+    for _ in 0..CERTAIN {
+        learnt.took(most, now);
+        now += Duration::from_secs(1);
+        learnt.doubtful(now, (most + 1, most), now + Duration::from_millis(1));
+        now += Duration::from_secs(1);
+    }
+    assert!(learnt.doubtful(now, (most + 1, most), now));
+    (learnt, now)
+}
+
+/// Went wrong: what was once taken for a number was believed however many were refused with no more under way than had been answered.
+#[tokio::test(start_paused = true)]
+async fn refusals_that_the_number_does_not_explain_end_the_belief_in_it() {
+    let (mut learnt, mut now) = certain(10, Instant::now());
+    learnt.took(10, now);
+    for left in (0..CERTAIN).rev() {
+        now += Duration::from_secs(1);
+        // Those who were sent before the last one was heard of are of the same wave.
+        for _ in 0..5 {
+            assert_eq!(learnt.doubtful(now, (10, 9), now), left > 0);
+        }
+        now += Duration::from_millis(1);
+    }
+    assert_eq!(learnt.limit(now), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_is_not_free_yet_now_and_then_is_no_reason_to_doubt() {
+    let (mut learnt, mut now) = certain(10, Instant::now());
+    for _ in 0..20 {
+        now += Duration::from_secs(11);
+        learnt.took(10, now);
+        assert!(learnt.doubtful(now, (10, 9), now));
+    }
+    assert!(learnt.limit(now).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_refusal_is_in_doubt_for_a_while() {
+    let (mut learnt, now) = (Concurrency::default(), Instant::now());
+    assert!(!learnt.is_doubted(now));
+    learnt.took(10, now);
+    learnt.doubtful(now, (11, 10), now);
+    assert!(learnt.is_doubted(now) && learnt.is_doubted(now + RECENT));
+    assert!(!learnt.is_doubted(now + RECENT * 2));
+    assert!(!certain(10, now).0.is_doubted(now));
+}

@@ -39,9 +39,18 @@ impl Pool {
         self.overloads.answered(taken.among, now);
         self.concurrency.took(taken.among, now);
         self.concurrency.answered(taken.at, self.inflight, now);
+        let places = self
+            .places(now)
+            .filter(|_| self.concurrency.is_doubted(now));
+        // What so many calls at once would come to, each as long as calls are.
+        let turns = places.map(|places| f64::from(places) / self.lasts.as_secs_f64().max(1e-3));
         for (kind, bucket) in &mut self.buckets {
-            if let Some(mark) = taken.mark(*kind) {
-                bucket.answered(mark, now);
+            let Some(mark) = taken.mark(*kind) else {
+                continue;
+            };
+            bucket.answered(mark, now);
+            if let Some(turns) = turns {
+                bucket.doubted(mark, turns, now);
             }
         }
     }

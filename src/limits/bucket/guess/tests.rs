@@ -136,3 +136,20 @@ fn who_owes_refusals_tries_later() {
     // Nobody is ruined.
     assert_eq!(climbs_after(2), climbs_after(50));
 }
+
+#[test]
+fn what_may_not_be_a_rate_at_all_is_tried_within_seconds() {
+    let start = Instant::now();
+    let raised = |passes: f64| {
+        let mut guess = Guess::restored(600.0, start);
+        let mut passed = 0.0;
+        (1..60).find(|second| {
+            let now = start + Duration::from_secs(*second);
+            passed += passes;
+            guess.doubted(now, true, (passed, 60.0), now);
+            guess.limit() > 600.0 * 1.4
+        })
+    };
+    assert_eq!(raised(10.0), Some(DOUBTED_EVERY.as_secs()));
+    assert_eq!(raised(5.0), None, "what is not used is not too low");
+}

@@ -1,6 +1,11 @@
 //! What refusals and configurations tell, over time.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    task::{Context, Poll},
+};
 
 use http::{HeaderName, HeaderValue};
 
@@ -193,4 +198,64 @@ async fn an_overload_that_others_make_holds_nobody_back() {
         "{:?}",
         places(&all)
     );
+}
+
+/// Takes eight calls at once, each for about half a second, and says nothing of it.
+#[derive(Clone)]
+struct Eight {
+    under_way: Arc<AtomicU32>,
+    answers: Provider,
+    refuses: Provider,
+}
+
+impl Service<Attempt> for Eight {
+    type Response = Reply;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Reply, Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, attempt: Attempt) -> Self::Future {
+        let mut this = self.clone();
+        Box::pin(async move {
+            if this.under_way.load(Relaxed) >= 8 {
+                return this.refuses.call(attempt).await;
+            }
+            let jitter = this.under_way.fetch_add(1, Relaxed) * 37 % 200;
+            tokio::time::sleep(Duration::from_millis(400 + u64::from(jitter))).await;
+            this.under_way.fetch_sub(1, Relaxed);
+            this.answers.call(attempt).await
+        })
+    }
+}
+
+/// Went wrong: at a provider that takes so many short calls at once, those of the first second were taken for a rate, and half of what
+/// it takes was used for minutes.
+#[tokio::test(start_paused = true)]
+async fn a_number_of_short_calls_is_not_taken_for_a_rate_for_long() {
+    const BUSY: &str =
+        r#"{"error":{"message":"Too many requests","type":"rate_limit","code":"429"}}"#;
+    let eight = Eight {
+        under_way: Arc::default(),
+        answers: Provider::new(Act::Answer),
+        refuses: Provider::new(Act::Fail(429, BUSY, "")),
+    };
+    let limiter = LimitLayer::new(Arc::new(Limits::default())).layer(eight.clone());
+    let gpt = to(limits(0, 0, 0));
+    let mut calls = Vec::new();
+    // Some sixteen a second can go.
+    for _ in 0..40 * 60 {
+        let (mut limiter, attempt) = (limiter.clone(), attempt(&gpt, 1, 0));
+        calls.push(tokio::spawn(async move { limiter.call(attempt).await }));
+        tokio::time::sleep(Duration::from_millis(25)).await;
+        if calls.len() == 40 * 30 {
+            eight.answers.asked();
+        }
+    }
+    let (answered, refused) = (eight.answers.asked(), eight.refuses.asked());
+    assert!(answered >= 400, "{answered} of 480 in thirty seconds");
+    assert!(refused <= 12, "{refused}");
+    calls.iter().for_each(JoinHandle::abort);
 }
