@@ -75,6 +75,8 @@ pub(super) struct Guess {
     allowance: f64,
     /// The last refusal.
     last: Option<Refused>,
+    /// Limit and ceiling before the last step that was made in doubt.
+    before: Option<(f64, f64)>,
 }
 
 /// A refused call.
@@ -122,6 +124,7 @@ impl Guess {
             step: PROBE,
             allowance: 0.0,
             last: None,
+            before: None,
         }
     }
 
@@ -172,6 +175,13 @@ impl Guess {
             return;
         }
         self.pays();
+        if let Some((limit, ceiling)) = self.before.take() {
+            // It was the rate, and what was known of it was right.
+            (self.ceiling, self.fresh, self.step) = (ceiling, false, PROBE);
+            self.becomes(limit, refused.taken, now);
+            (self.good, self.base, self.last) = (limit, limit, Some(refused));
+            return;
+        }
         let measured = self.last.and_then(|last| {
             let apart = refused
                 .sent
@@ -314,15 +324,16 @@ impl Guess {
         let used = passed - self.from >= USED * self.limit / window * elapsed.as_secs_f64();
         let climbs = self.fresh && self.limit < self.ceiling * BELOW * 0.999;
         if wanted && used && !climbs && sent > self.changed && elapsed >= DOUBTED_EVERY {
-            // What passed since the last refusal was what was let go, and measures nothing.
-            (self.step, self.last) = (PROBE_MOST, None);
+            self.step = PROBE_MOST;
+            let limit = self.limit;
             self.rises(passed, now);
+            self.before = Some((limit, self.ceiling));
         }
     }
 
     /// A step above all that was known.
     fn rises(&mut self, passed: f64, now: Instant) {
-        (self.good, self.fresh) = (self.limit, false);
+        (self.good, self.fresh, self.before) = (self.limit, false, None);
         if self.step <= PROBE {
             self.base = self.limit;
         }

@@ -153,3 +153,18 @@ fn what_may_not_be_a_rate_at_all_is_tried_within_seconds() {
     assert_eq!(raised(10.0), Some(DOUBTED_EVERY.as_secs()));
     assert_eq!(raised(5.0), None, "what is not used is not too low");
 }
+
+#[test]
+fn a_step_in_doubt_that_fails_leaves_all_as_it_was() {
+    let start = Instant::now();
+    let at = |second: u64| start + Duration::from_secs(second);
+    let mut guess = Guess::restored(600.0, start);
+    let known = (guess.limit, guess.ceiling);
+    guess.doubted(at(4), true, (40.0, 60.0), at(4));
+    assert!(guess.limit > known.0 * 1.4);
+    guess.refused(refused(at(5), 55.0, 55.0), 60.0, at(5));
+    assert!((guess.limit - known.0).abs() < 1e-9 && (guess.ceiling - known.1).abs() < 1e-9);
+    // The next refusal is one like any other.
+    guess.refused(refused(at(9), 80.0, 80.0), 60.0, at(9));
+    assert!(guess.limit < known.0);
+}
