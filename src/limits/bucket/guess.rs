@@ -288,13 +288,12 @@ impl Guess {
             }
             return;
         }
-        let due = self.limit / window * elapsed.as_secs_f64();
-        if passed - self.from < USED * due {
+        if !self.is_used(elapsed, (passed, window)) {
             return;
         }
         let owed = 1.0 + (-self.allowance).max(0.0);
         let below = self.limit * NEAR < self.ceiling;
-        if self.fresh && self.limit < self.ceiling * BELOW * 0.999 {
+        if self.climbs() {
             if elapsed < CLIMB_EVERY {
                 return;
             }
@@ -321,14 +320,23 @@ impl Guess {
         now: Instant,
     ) {
         let elapsed = now.saturating_duration_since(self.changed);
-        let used = passed - self.from >= USED * self.limit / window * elapsed.as_secs_f64();
-        let climbs = self.fresh && self.limit < self.ceiling * BELOW * 0.999;
-        if wanted && used && !climbs && sent > self.changed && elapsed >= DOUBTED_EVERY {
+        let used = self.is_used(elapsed, (passed, window));
+        if wanted && used && !self.climbs() && sent > self.changed && elapsed >= DOUBTED_EVERY {
             self.step = PROBE_MOST;
             let limit = self.limit;
             self.rises(passed, now);
             self.before = Some((limit, self.ceiling));
         }
+    }
+
+    /// Whether most of it was used since it was changed, so that no refusal says something.
+    fn is_used(&self, elapsed: Duration, (passed, window): (f64, f64)) -> bool {
+        passed - self.from >= USED * (self.limit / window * elapsed.as_secs_f64())
+    }
+
+    /// Whether it doubles still, up to what may be the limit.
+    fn climbs(&self) -> bool {
+        self.fresh && self.limit < self.ceiling * BELOW * 0.999
     }
 
     /// A step above all that was known.

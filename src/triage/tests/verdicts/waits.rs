@@ -2,6 +2,20 @@
 
 use super::*;
 
+/// A row of the corpus, without headers.
+fn at_noon(id: &str, status: u16) -> Verdict {
+    let mut rows = corpus().into_iter();
+    let row = rows.find(|row| row.text("id") == id).unwrap();
+    let evidence = Evidence {
+        status,
+        headers: &http::HeaderMap::new(),
+        body: &row.body(),
+        transport: Transport::Http,
+        endpoint: "/",
+    };
+    judge_at(&row.provider(), &evidence, UNIX_EPOCH + NOON)
+}
+
 #[test]
 fn a_told_wait_is_the_longest_of_all_sources() {
     let text = limited(
@@ -102,20 +116,7 @@ fn what_waiting_cannot_cure_tells_no_wait() {
 
 #[test]
 fn a_spend_limit_tells_when_it_ends() {
-    let row = corpus()
-        .into_iter()
-        .find(|row| row.text("id") == "anthropic-400-own-limit")
-        .unwrap();
-    let headers = http::HeaderMap::new();
-    let body = row.body();
-    let evidence = Evidence {
-        status: 400,
-        headers: &headers,
-        body: &body,
-        transport: Transport::Http,
-        endpoint: "/",
-    };
-    let verdict = judge_at(&row.provider(), &evidence, UNIX_EPOCH + NOON);
+    let verdict = at_noon("anthropic-400-own-limit", 400);
     assert_eq!(
         verdict.reset_at,
         Some(UNIX_EPOCH + Duration::from_secs(1_788_220_800))
@@ -125,20 +126,7 @@ fn a_spend_limit_tells_when_it_ends() {
 
 #[test]
 fn a_day_limit_lasts_to_its_reset_whatever_delay_is_told() {
-    let row = corpus()
-        .into_iter()
-        .find(|row| row.text("id") == "gemini-429-day-short-delay")
-        .unwrap();
-    let headers = http::HeaderMap::new();
-    let body = row.body();
-    let evidence = Evidence {
-        status: 429,
-        headers: &headers,
-        body: &body,
-        transport: Transport::Http,
-        endpoint: "/",
-    };
-    let verdict = judge_at(&row.provider(), &evidence, UNIX_EPOCH + NOON);
+    let verdict = at_noon("gemini-429-day-short-delay", 429);
     assert_eq!(verdict.wait, Some(Duration::from_secs(20 * 3600)));
     assert_eq!(
         verdict.reset_at,
